@@ -1,0 +1,174 @@
+/**
+ * The disk interface: everything the engine asks of a disk. Decisions (replay, checkpoint, recovery, truncation,
+ * retention) are TypeScript above it; bytes are below it: in the native addon for real disks, in a JavaScript twin for
+ * the simulator.
+ *
+ * Fault model. A write may be torn at any byte, and reordered with any other write, until a sync that covers it has
+ * returned. A directory entry may be lost until its directory was synced. A failed write or sync is final: it latches
+ * (`DISK_FAILED`), and nothing is retried, since the kernel marks pages clean after a failed sync.
+ *
+ * All paths are relative to the data directory, with '/' between parts. Cold-path calls return promises and run off the
+ * event loop; the hot path (`SegmentFile.append`, `Journal.append*`) is synchronous and never waits for the disk, except
+ * that growing a segment calls fallocate.
+ */
+
+/** When the journal syncs what it was given. Order is one stream whatever the mode: a sync covers all that precedes it. */
+export type FlushMode = 'sync' | 'async' | 'none';
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly isDirectory: boolean;
+}
+
+export interface Disk {
+  /** Entries of a directory, sorted by name; an empty list when it does not exist. */
+  readDirectory(path: string): Promise<DirectoryEntry[]>;
+  /** Makes a directory and its missing parents, and syncs each parent. */
+  makeDirectory(path: string): Promise<void>;
+  /** Bytes of a file from `position`, at most `length` of them; undefined when the file does not exist. */
+  readFile(path: string, position?: number, length?: number): Promise<Buffer | undefined>;
+  /** Size in bytes, undefined when the file does not exist. */
+  fileSize(path: string): Promise<number | undefined>;
+  /** Durable replacement: temporary file, sync, rename, directory sync. With `keepPrevious` the old one stays as `<path>.previous`. */
+  replaceFile(path: string, bytes: Uint8Array, options?: { keepPrevious?: boolean }): Promise<void>;
+  /** Writes bytes into an existing or new file at `position` and syncs it. Recovery's rewrite; never used on mapped files. */
+  writeFile(path: string, position: number, bytes: Uint8Array): Promise<void>;
+  /** Shortens or extends a file that is not mapped, and syncs it. */
+  truncateFile(path: string, size: number): Promise<void>;
+  /** Renames and syncs the directories involved. */
+  rename(from: string, to: string): Promise<void>;
+  /** Removes files (not directories), then syncs each directory involved once. Missing files are no error. */
+  removeFiles(paths: readonly string[]): Promise<void>;
+  /** Syncs one directory. */
+  syncDirectory(path: string): Promise<void>;
+
+  /** Creates a segment file (which must not exist) and maps it writable. Not synced: the journal covers its bytes. */
+  createSegment(path: string, options: SegmentOptions): SegmentFile;
+  /**
+   * Opens an existing segment. Writable: bytes beyond `size` are trimmed before it is mapped and appends continue at
+   * `size`. Read-only: mapped as long as it is.
+   */
+  openSegment(path: string, options: SegmentOptions & { readonly size?: number; readonly writable: boolean }): SegmentFile;
+
+  /** Starts the journal thread. Once per open disk. */
+  openJournal(options: JournalOptions): Journal;
+
+  /** Releases the lock and stops the threads. Views that are still held stay valid. */
+  close(): Promise<void>;
+}
+
+export interface SegmentOptions {
+  /** Address space to reserve, in bytes: the largest the file may become. */
+  readonly reserveBytes: number;
+}
+
+export interface SegmentFile {
+  readonly path: string;
+  /** Bytes stored so far = where the next append lands. */
+  readonly size: number;
+  readonly reserveBytes: number;
+  /**
+   * Copies source[start, end) to the end of the file. Growing in chunks is done here.
+   * @returns the position of the first byte
+   * @throws VarveError DISK_FULL (nothing changed), DISK_FAILED, CLOSED; INVARIANT_BROKEN beyond reserveBytes
+   */
+  append(source: Uint8Array, start: number, end: number): number;
+  /**
+   * A zero-copy view of [position, position + length): a Buffer over the segment's one ArrayBuffer. It stays valid for
+   * as long as it is held, whatever happens to the segment. Writing to it is forbidden (read-only mappings kill the process).
+   */
+  view(position: number, length: number): Buffer;
+  /** Asks the background thread to allocate and touch this many bytes ahead of `size`. */
+  prepare(bytes: number): void;
+  /** fdatasync of the file on the background thread. */
+  sync(): Promise<void>;
+  /** Drops the engine's reference; the mapping lives on while views do. Idempotent. */
+  close(): void;
+}
+
+/** Who a journal record belongs to. The numbers returned by `registerLog` stand for it afterwards. */
+export interface LogIdentity {
+  /** 16 bytes. All zeros with partition 0: the data directory itself. */
+  readonly topicId: Uint8Array;
+  readonly partition: number;
+}
+
+export interface JournalOptions {
+  /** Directory of the .wal files, which exists. */
+  readonly path: string;
+  /** 16 bytes; seeds every checksum. */
+  readonly directoryId: Uint8Array;
+  /** Number of the first file to write: greater than any that exists. */
+  readonly firstFileNumber: number;
+  /** LSN (a byte count over the whole history of the journal) of the first group to write, and the checksum of the group before it (0 if none). */
+  readonly startLsn: number;
+  readonly previousChecksum: number;
+  /** Size of one file. Written with zeros once, then recycled. */
+  readonly fileBytes: number;
+  /** Largest group, unless one record alone is larger. */
+  readonly maxGroupBytes: number;
+  /** Bound of `async`: the oldest unsynced async record is synced after this time … */
+  readonly asyncMaxMs: number;
+  /** … or when this many bytes of them are pending, whichever is first. Kept by the journal thread's own clock. */
+  readonly asyncMaxBytes: number;
+  /** Names of .wal files that are free to be recycled from the start. */
+  readonly spareFiles: readonly string[];
+  /** Called once per group commit, on the event loop: every ticket ≤ `durableTicket` is on disk. */
+  readonly onDurable: (durableTicket: number) => void;
+  /** Called once, when a write or sync failed. Nothing becomes durable afterwards. */
+  readonly onFailure: (error: Error) => void;
+}
+
+/**
+ * One ordered stream of records for a whole data directory. Each call that submits a record takes the next ticket:
+ * 1, 2, 3 … `onDurable(t)` means that all records up to ticket t, of whatever log, are durable.
+ * docs/FORMAT.md draws the bytes.
+ */
+export interface Journal {
+  registerLog(identity: LogIdentity): number;
+  /**
+   * Queues bytes that are already stored in `segment` at [position, position + length): the journal thread reads them
+   * from the mapping. `lastOffset` is the offset of the last record in them.
+   */
+  appendStored(
+    log: number,
+    segment: SegmentFile,
+    segmentBaseOffset: number,
+    position: number,
+    length: number,
+    lastOffset: number,
+    epoch: number,
+    generation: number,
+    hwFloor: number,
+    mode: FlushMode,
+  ): number;
+  /** Queues a small record (hard state, truncation, …): `payload` is copied. */
+  append(log: number, type: number, generation: number, epoch: number, payload: Uint8Array, mode: FlushMode): number;
+  /** Syncs everything submitted so far, whatever its mode; resolves when it is durable. */
+  flush(): Promise<void>;
+  /** Ticket of the last submitted record; 0 before the first. */
+  readonly lastTicket: number;
+  /** Hands a file, whose records are all covered by a durable checkpoint, back for recycling. Never the current one. */
+  recycle(fileNumber: number): void;
+  /** Number of the file being written. Files below it only change by recycling. */
+  readonly currentFileNumber: number;
+  stats(): JournalStats;
+  /** Writes and syncs what is pending, then stops the thread. */
+  close(): Promise<void>;
+}
+
+/** Counters since the journal was opened. Times are milliseconds. */
+export interface JournalStats {
+  /** fdatasync calls = groups made durable. */
+  readonly syncs: number;
+  readonly records: number;
+  /** Bytes of batches and payloads accepted. */
+  readonly payloadBytes: number;
+  /** Bytes written to journal files, headers and padding included. */
+  readonly writtenBytes: number;
+  readonly pendingBytes: number;
+  /** Counts of fdatasync latencies: bucket i counts those < 2^i × 16 µs; the last one counts the rest. */
+  readonly syncLatencyBuckets: readonly number[];
+  readonly syncMsTotal: number;
+  readonly fileRolls: number;
+}

@@ -1,0 +1,124 @@
+/**
+ * One partition's log on one node, as the layers above see it. `PartitionLog` (partition-log.ts) implements it over a
+ * `Disk`; src/cluster replicates it; embedded users get it from `Store.openLog`.
+ *
+ * Cursors, each the end of a gap-free prefix: durable ≤ written ≤ end. With mapped segments bytes are written (in the
+ * page cache) as soon as they are accepted, so written = end.
+ */
+import type { HardState, LogView } from '../raft/types.js';
+import type { Compression, Record, RecordInput } from '../record/types.js';
+import type { LogOptions } from './options.js';
+
+export interface AppendedRange {
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+}
+
+export interface ReadOptions {
+  /** At least one whole batch is returned even if it is larger. Default 1 MiB. */
+  readonly maxBytes?: number;
+  /** Wait until this many bytes are there. Default 0: answer at once. */
+  readonly minBytes?: number;
+  /** … but no longer than this. Default 0. */
+  readonly maxWaitMs?: number;
+}
+
+export interface ReadViewsResult {
+  /** Zero-copy views of whole, consecutive batches; the first may begin below the offset asked for. Never write to them. */
+  readonly views: readonly Buffer[];
+  readonly nextOffset: number;
+  readonly highWatermark: number;
+}
+
+export interface ReadResult {
+  /** Copies, control batches left out, from exactly the offset asked for. */
+  readonly records: readonly Record[];
+  /** Where to read on; moves over control batches even when `records` is empty. */
+  readonly nextOffset: number;
+  readonly highWatermark: number;
+}
+
+/** What opening found and did. */
+export interface RecoveryReport {
+  readonly clean: boolean;
+  readonly replayedRecords: number;
+  /** Bytes cut behind the last whole batch (a torn write). */
+  readonly truncatedBytes: number;
+  readonly rebuiltIndexes: number;
+  /** Ranges at or below the durable mark that do not read back right. Kept, not served. */
+  readonly damaged: readonly { readonly segmentBaseOffset: number; readonly position: number; readonly reason: string }[];
+  /** Unclean restart of a relaxed partition: what was acknowledged from memory may be gone. */
+  readonly mayHaveForgotten: boolean;
+}
+
+export interface Log extends LogView {
+  readonly topic: string;
+  readonly partition: number;
+  /** UUID, 32 hex digits without dashes. */
+  readonly topicId: string;
+  readonly options: LogOptions;
+  readonly recovery: RecoveryReport;
+  readonly written: number;
+  readonly durable: number;
+  /** Raised by every truncation; completions of an older generation count for nothing. */
+  readonly generation: number;
+  readonly highWatermark: number;
+
+  // ---- replication ----
+
+  /** Term and vote as last persisted. */
+  readonly hardState: HardState;
+  /** Journals term and vote (always synced); `done` runs when durable. */
+  saveHardState(state: HardState, done: () => void): void;
+  /**
+   * The producer path: bytes[start, end) is a run of whole batches. Checks each one (magic 2, CRC, no control bit,
+   * record count, size), stamps base offset and epoch *in place*, stores and journals them. All or nothing.
+   * @throws VarveError CORRUPT_BATCH, INVALID_BATCH, BATCH_TOO_LARGE, DISK_FULL, DISK_FAILED, CLOSED, OVERLOADED
+   */
+  appendProduced(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange;
+  /** Appends a control batch; always synced. */
+  appendControl(kind: ControlKind, value: Uint8Array, epoch: number): AppendedRange;
+  /**
+   * The follower path: whole batches stamped by the leader, the first of which starts at `end`. Checks structure, CRC,
+   * that offsets join and epochs neither exceed `maxEpoch` nor go back.
+   */
+  appendReplicated(bytes: Buffer, start: number, end: number, maxEpoch: number): AppendedRange;
+  /** Removes everything from `to` on. Refused (INVARIANT_BROKEN) below the high watermark. Journalled before any new byte is stored. */
+  truncate(to: number): void;
+  /** Monotone. Wakes waiting reads. */
+  advanceHighWatermark(to: number): void;
+  /** The log start moves up to `offset` (≤ high watermark); whole segments below it are deleted. */
+  deleteBefore(offset: number): Promise<void>;
+  /** Called whenever `durable` moved or `generation` changed; at most once per group commit. */
+  onProgress: (() => void) | undefined;
+  /** True while producers should be held back (pendingMaxBytes, the async bound, or the journal limit is reached). */
+  readonly throttled: boolean;
+  /** Resolves when `throttled` is false. */
+  whenWritable(): Promise<void>;
+
+  // ---- reading ----
+
+  /** Views of [offset, …) below `limit` ('committed' = high watermark, the default; 'end' for replication). Synchronous, no waiting. */
+  viewsFrom(offset: number, maxBytes: number, limit?: 'committed' | 'end'): ReadViewsResult;
+  /** Zero-copy read below the high watermark, with long poll. */
+  readViews(offset: number, options?: ReadOptions): Promise<ReadViewsResult>;
+  /** Decoded copies below the high watermark, with long poll. */
+  read(offset: number, options?: ReadOptions): Promise<ReadResult>;
+  /** First offset below the high watermark whose record timestamp is ≥ `timestamp`; undefined if there is none. */
+  offsetForTimestamp(timestamp: number): Promise<{ readonly offset: number; readonly timestamp: number } | undefined>;
+
+  // ---- embedded use: one replica, the high watermark follows durable (sync) or written (async, none) ----
+
+  /** Encodes and appends one batch; resolves when the log's flush mode says it is acknowledged. */
+  append(records: readonly RecordInput[], options?: { readonly compression?: Compression }): Promise<AppendedRange>;
+  /** Syncs everything accepted so far, whatever the flush mode. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Control batch types: Kafka uses 0–6, ours start at 1000. */
+export const ControlKind = {
+  LeaderChange: 1000,
+  LogStart: 1001,
+} as const;
+export type ControlKind = (typeof ControlKind)[keyof typeof ControlKind];

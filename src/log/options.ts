@@ -1,0 +1,35 @@
+import type { FlushMode } from '../disk/disk.js';
+
+/** Settings of a store (one data directory). All optional where given to `openStore`. */
+export interface StoreOptions {
+  /** Format the directory if it does not exist or is empty. Default false: then DIRECTORY_MISSING. */
+  readonly create: boolean;
+  /** Checked against meta.json when given; written into it when formatting (default there: a random id). */
+  readonly clusterId?: string;
+  readonly nodeId?: number;
+  /** Bytes of one journal file. Default 64 MiB. */
+  readonly journalFileBytes: number;
+  /** Journal bytes not yet covered by a checkpoint at which appends wait; at half of it checkpointing speeds up. Default 1 GiB. */
+  readonly journalMaxBytes: number;
+  /** Largest journal group. Default 4 MiB. */
+  readonly journalGroupMaxBytes: number;
+  /** Bound of `flush: 'async'`. Defaults 50 ms, 8 MiB. */
+  readonly asyncMaxMs: number;
+  readonly asyncMaxBytes: number;
+  /** Bytes accepted and not yet durable (under 'sync') at which `append` waits. Default 64 MiB. */
+  readonly pendingMaxBytes: number;
+  /** Time between checkpoints. Default 5,000 ms. */
+  readonly checkpointIntervalMs: number;
+}
+
+/** Settings of one partition's log. */
+export interface LogOptions {
+  /** When acknowledged appends are on disk: docs/DURABILITY.md. Default 'sync'. */
+  readonly flush: FlushMode;
+  /** A segment is rolled at this size. Default 256 MiB, at least 1 MiB, at most 1 GiB. */
+  readonly segmentBytes: number;
+  /** Distance of sparse index entries in bytes. Default 4096. */
+  readonly indexIntervalBytes: number;
+  /** Largest record batch. Default 1 MiB, at most 4 MiB. */
+  readonly maxBatchBytes: number;
+}

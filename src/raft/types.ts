@@ -1,0 +1,160 @@
+/**
+ * The vocabulary of the Raft core: plain data in, plain data out. Nothing here (or in this folder) imports from outside it.
+ *
+ * Raft's log is the partition's log: an index is a record offset, a term is a leader epoch. Log positions are always
+ * *ends*: `end` is the offset after the last record, so an empty log that starts at 0 has end 0, and "prev" of an append
+ * that starts at offset s is the record s − 1.
+ */
+export type NodeId = number;
+
+/** Must be durable before any message that depends on it leaves the node (Raft paper, figure 2, "persistent state"). */
+export interface HardState {
+  readonly term: number;
+  /** 0: no vote in this term. */
+  readonly vote: NodeId;
+}
+
+export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
+
+/** The last epoch ≤ the one asked for that the log holds, and where it ends (KIP-101, KIP-279). Epoch −1, end = log start: none. */
+export interface EpochEnd {
+  readonly epoch: number;
+  readonly end: number;
+}
+
+/**
+ * The core's read-only view of the log it replicates. Reads are of memory (the epoch index, the sparse index and batch
+ * headers), never of a cold disk. All of it describes *accepted* bytes; what is written and durable is told by
+ * `Raft.logProgress`.
+ */
+export interface LogView {
+  /** First offset still present. */
+  readonly start: number;
+  /** Log end offset. */
+  readonly end: number;
+  /** Epoch of the last record; −1 when the log is empty and nothing is known of what preceded it. */
+  readonly lastEpoch: number;
+  /** Epoch of the record at `offset` (start − 1 ≤ offset < end); −1 if unknown. */
+  epochAt(offset: number): number;
+  endForEpoch(epoch: number): EpochEnd;
+  /** Whole batches from `start` (a batch boundary), at most `maxBytes` of them but at least one if there is one. */
+  span(start: number, maxBytes: number): { readonly end: number; readonly bytes: number };
+}
+
+/** A batch as an append message names it, in offset order without gaps. */
+export interface BatchSpan {
+  readonly start: number;
+  readonly end: number;
+  readonly epoch: number;
+}
+
+interface MessageBase {
+  readonly from: NodeId;
+  readonly to: NodeId;
+  readonly term: number;
+}
+
+export interface VoteRequest extends MessageBase {
+  readonly type: 'pre-vote' | 'vote';
+  readonly lastEpoch: number;
+  readonly end: number;
+}
+
+export interface VoteReply extends MessageBase {
+  readonly type: 'pre-vote-reply' | 'vote-reply';
+  readonly granted: boolean;
+}
+
+/**
+ * Replicates [start, end). `start === end` is a probe: it only checks prevEpoch. The core names the span; the driver
+ * adds the bytes when it sends, and on arrival checks them and fills `batches` from their headers.
+ */
+export interface AppendRequest extends MessageBase {
+  readonly type: 'append';
+  readonly start: number;
+  readonly prevEpoch: number;
+  readonly end: number;
+  readonly bytes: number;
+  readonly batches: readonly BatchSpan[];
+  readonly highWatermark: number;
+}
+
+export interface AppendReply extends MessageBase {
+  readonly type: 'append-reply';
+  /** `start` of the request this rejects; −1: not a rejection. */
+  readonly rejectedStart: number;
+  /** For a rejection: the follower's last epoch ≤ prevEpoch and its end, and the follower's log end. */
+  readonly hint: EpochEnd;
+  /** min(cursor, end verified by appends of this term); monotone within (term, generation). */
+  readonly written: number;
+  readonly durable: number;
+  /** The follower's truncation generation. */
+  readonly generation: number;
+}
+
+export interface Heartbeat extends MessageBase {
+  readonly type: 'heartbeat';
+  /** min(leader's high watermark, what this follower is known to match). */
+  readonly highWatermark: number;
+}
+
+export interface HeartbeatReply extends MessageBase {
+  readonly type: 'heartbeat-reply';
+}
+
+export type Message = VoteRequest | VoteReply | AppendRequest | AppendReply | Heartbeat | HeartbeatReply;
+
+/** A change to the log that the driver makes at once, in order, before it gives the core anything else. */
+export type LogWrite =
+  /** Remove everything from `to` on (a batch boundary, never below the high watermark). */
+  | { readonly type: 'truncate'; readonly to: number }
+  /** Store the batches of `message` whose start ≥ `from`. */
+  | { readonly type: 'append'; readonly message: AppendRequest; readonly from: number }
+  /** This node became leader: append the leader-change control batch of `epoch` before anything else. */
+  | { readonly type: 'leader-change'; readonly epoch: number };
+
+/**
+ * What the driver must do after each call into the core. Order: 1. `writes`, 2. persist `hardState` (then call
+ * `hardStateDurable`), 3. send `messages`, 4. publish `highWatermark` and `leadership`. The core itself holds back every message that needs a
+ * hard state that is not durable yet, so `messages` may always be sent at once.
+ */
+export interface Ready {
+  readonly writes: readonly LogWrite[];
+  readonly hardState?: HardState;
+  readonly messages: readonly Message[];
+  readonly highWatermark?: number;
+  /** Present when role, term or known leader changed. `leader` 0: unknown. */
+  readonly leadership?: { readonly role: Role; readonly term: number; readonly leader: NodeId };
+}
+
+/** What the log reports: a gap-free prefix is `written` (page cache) and `durable` (disk); durable ≤ written ≤ end. */
+export interface LogProgress {
+  readonly generation: number;
+  readonly written: number;
+  readonly durable: number;
+}
+
+export interface RaftOptions {
+  readonly id: NodeId;
+  /** All voters, this node included. */
+  readonly voters: readonly NodeId[];
+  /** State found at start. */
+  readonly hardState: HardState;
+  /** Floor of the high watermark found at start. */
+  readonly highWatermark: number;
+  readonly progress: LogProgress;
+  readonly log: LogView;
+  /** 'durable' under flush: sync, 'written' under the relaxed modes: which cursor makes a replica count for a commit. */
+  readonly countBy: 'durable' | 'written';
+  /** Heartbeats are sent every this many ticks. */
+  readonly heartbeatTicks: number;
+  /** Elections start after a random number of ticks in [electionTicks, 2 × electionTicks). */
+  readonly electionTicks: number;
+  /** Limits of what is in flight to one follower. */
+  readonly maxInflightMessages: number;
+  readonly maxInflightBytes: number;
+  /** Bytes of one append message, unless one batch is larger. */
+  readonly maxAppendBytes: number;
+  /** Uniform in [0, 1). The only source of randomness. */
+  readonly random: () => number;
+}
