@@ -1,0 +1,74 @@
+// House rules that a reader relies on: which way imports point, one place that loads the addon, one error type.
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+function* sourceFiles(folder: string): Generator<string> {
+  for (const file of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
+    if (file.endsWith('.ts')) yield join(folder, file);
+  }
+}
+
+const importPattern = /(?:from|import)\s*\(?\s*'(\.[^']+)'/g;
+
+/** Folder of src/ that each relative import of a file lands in; '' for files directly in src/. */
+function importedFolders(file: string): string[] {
+  const text = readFileSync(join(root, file), 'utf8');
+  return [...text.matchAll(importPattern)].map((match) => {
+    const target = relative(join(root, 'src'), join(root, dirname(file), match[1]!));
+    return target.includes('/') ? target.split('/')[0]! : '';
+  });
+}
+
+/** Each folder may import from itself, from src/ files and from those named here. Types of the Raft vocabulary are shared by the log. */
+const allowed: Readonly<globalThis.Record<string, readonly string[]>> = {
+  disk: [],
+  record: ['disk'],
+  index: ['record', 'disk'],
+  segment: ['index', 'record', 'disk'],
+  journal: ['segment', 'index', 'record', 'disk', 'raft'],
+  log: ['journal', 'segment', 'index', 'record', 'disk', 'raft'],
+  raft: [],
+  rpc: ['disk'],
+  cluster: ['rpc', 'raft', 'log', 'record', 'disk'],
+  client: ['rpc', 'record', 'disk', 'cluster'],
+  cli: ['cluster', 'client', 'rpc', 'log', 'record', 'disk', '..'],
+};
+
+test.each(Object.keys(allowed))('imports of src/%s point one way', (folder) => {
+  for (const file of sourceFiles(`src/${folder}`)) {
+    for (const target of importedFolders(file)) {
+      if (target === '' || target === folder) continue;
+      expect(allowed[folder], `${file} imports from src/${target}`).toContain(target);
+    }
+  }
+});
+
+test('the Raft core imports nothing at all from outside its folder', () => {
+  for (const file of sourceFiles('src/raft')) {
+    const text = readFileSync(join(root, file), 'utf8');
+    for (const match of text.matchAll(/from\s+'([^']+)'/g)) {
+      expect(match[1], `${file} imports ${match[1]}`).toMatch(/^\.\/[^/]+\.js$/);
+    }
+    expect(text, `${file} uses a clock, timer or randomness`).not.toMatch(
+      /Date\.now|performance\.now|setTimeout|setInterval|setImmediate|Math\.random/,
+    );
+  }
+});
+
+test('only one file loads the addon', () => {
+  const loaders = [...sourceFiles('src')].filter((file) =>
+    /varve\.node|createRequire/.test(readFileSync(join(root, file), 'utf8')),
+  );
+  expect(loaders).toEqual(['src/disk/addon.ts']);
+});
+
+test('the library prints nothing', () => {
+  for (const file of sourceFiles('src')) {
+    if (file.startsWith('src/cli/')) continue;
+    expect(readFileSync(join(root, file), 'utf8'), file).not.toMatch(/\bconsole\.|process\.(stdout|stderr)\.write/);
+  }
+});
