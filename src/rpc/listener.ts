@@ -1,0 +1,123 @@
+/**
+ * Accepts connections. Each must begin with a handshake of at most MAX_HANDSHAKE_BYTES within `handshakeTimeoutMs`; who
+ * does not, or is refused by `admit`, gets an Error frame and is closed. Only then does the owner see the connection.
+ */
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { VarveError } from '../errors.js';
+import { Connection, type ConnectionOptions } from './connection.js';
+import type { Frame } from './frame.js';
+import { type Handshake, type Identity, packHandshakeReply, unpackHandshake } from './handshake.js';
+import { FrameType, MAX_HANDSHAKE_BYTES } from './protocol.js';
+
+export interface ListenerOptions {
+  readonly host: string;
+  /** 0: any free port, see `Listener.port`. */
+  readonly port: number;
+  /** What the handshake reply says about this side. */
+  readonly identity: Identity;
+  /** Throws a VarveError to refuse. A foreign cluster id is refused before it is asked. */
+  readonly admit?: (handshake: Handshake) => void;
+  /** The owner sets `onFrame` and `onClose` here, before any frame is delivered. */
+  readonly onConnection: (connection: Connection, handshake: Handshake) => void;
+  readonly connection?: ConnectionOptions;
+  /** Default 5,000 ms. */
+  readonly handshakeTimeoutMs?: number;
+  /** Connections beyond this are closed at once. Default 4096. */
+  readonly maxConnections?: number;
+}
+
+export class Listener {
+  readonly #server: Server;
+  readonly #options: ListenerOptions;
+  readonly #connections = new Set<Connection>();
+
+  private constructor(server: Server, options: ListenerOptions) {
+    this.#server = server;
+    this.#options = options;
+  }
+
+  /** @throws VarveError INVALID_CONFIG when the address can't be listened on. */
+  static async open(options: ListenerOptions): Promise<Listener> {
+    const server = createServer({ noDelay: true, allowHalfOpen: true });
+    server.maxConnections = options.maxConnections ?? 4096;
+    const listener = new Listener(server, options);
+    server.on('connection', (socket) => listener.#accept(socket));
+    try {
+      server.listen({ host: options.host, port: options.port });
+      await once(server, 'listening');
+    } catch (cause) {
+      const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+      throw new VarveError(
+        'INVALID_CONFIG',
+        `cannot listen on ${options.host}:${options.port} (${why}). Is another process using the port?`,
+        { cause },
+      );
+    }
+    return listener;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
+  get connections(): ReadonlySet<Connection> {
+    return this.#connections;
+  }
+
+  /** Stops accepting and closes every connection that came in. */
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    for (const connection of [...this.#connections]) {
+      connection.flush();
+      connection.destroy(new VarveError('CLOSED', 'the listener was closed'));
+    }
+    await closed;
+  }
+
+  #accept(socket: Socket): void {
+    const options = this.#options;
+    const connection = new Connection(socket, options.connection, MAX_HANDSHAKE_BYTES);
+    this.#connections.add(connection);
+    const timeoutMs = options.handshakeTimeoutMs ?? 5000;
+    const timer = setTimeout(() => {
+      connection.close(new VarveError('TIMEOUT', `no handshake came within ${timeoutMs} ms`));
+    }, timeoutMs);
+    connection.onClose = () => {
+      clearTimeout(timer);
+      this.#connections.delete(connection);
+    };
+    connection.onFrame = (frame) => {
+      const handshake = this.#admit(frame);
+      clearTimeout(timer);
+      connection.onFrame = undefined;
+      options.onConnection(connection, handshake);
+      const ownersOnClose = connection.onClose;
+      connection.onClose = (error) => {
+        this.#connections.delete(connection);
+        ownersOnClose?.(error);
+      };
+      connection.handshaken();
+      connection.reply(FrameType.HandshakeReply, frame.correlationId, packHandshakeReply(options.identity));
+    };
+  }
+
+  #admit(frame: Frame): Handshake {
+    if (frame.type !== FrameType.Handshake) {
+      throw new VarveError('PROTOCOL_ERROR', `a connection began with a frame of type ${frame.type}, not a handshake`);
+    }
+    const handshake = unpackHandshake(frame.header);
+    const { clusterId } = this.#options.identity;
+    // A client may leave the cluster id open; a node never.
+    if (handshake.clusterId !== clusterId && (handshake.kind === 'node' || handshake.clusterId !== '')) {
+      throw new VarveError(
+        'WRONG_CLUSTER',
+        `this node belongs to cluster "${clusterId}", not "${handshake.clusterId}". Check the address and the cluster id`,
+      );
+    }
+    this.#options.admit?.(handshake);
+    return handshake;
+  }
+}
