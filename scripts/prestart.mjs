@@ -12,7 +12,9 @@ function npm(...args) {
   const { status, error } = spawnSync(command, argv, { stdio: 'inherit' });
   if (error) throw error;
   if (status !== 0) {
-    console.error(`varve: "npm ${args.join(' ')}" failed. The lines above say why; after mending it, run "npm start" again.`);
+    console.error(
+      `varve: "npm ${args.join(' ')}" failed. The lines above say why; after mending it, run "npm start" again.`,
+    );
     process.exit(status ?? 1);
   }
 }

@@ -48,7 +48,10 @@ export interface Disk {
    * Opens an existing segment. Writable: bytes beyond `size` are trimmed before it is mapped and appends continue at
    * `size`. Read-only: mapped as long as it is.
    */
-  openSegment(path: string, options: SegmentOptions & { readonly size?: number; readonly writable: boolean }): SegmentFile;
+  openSegment(
+    path: string,
+    options: SegmentOptions & { readonly size?: number; readonly writable: boolean },
+  ): SegmentFile;
 
   /** Starts the journal thread. Once per open disk. */
   openJournal(options: JournalOptions): Journal;

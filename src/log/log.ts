@@ -46,7 +46,11 @@ export interface RecoveryReport {
   readonly truncatedBytes: number;
   readonly rebuiltIndexes: number;
   /** Ranges at or below the durable mark that do not read back right. Kept, not served. */
-  readonly damaged: readonly { readonly segmentBaseOffset: number; readonly position: number; readonly reason: string }[];
+  readonly damaged: readonly {
+    readonly segmentBaseOffset: number;
+    readonly position: number;
+    readonly reason: string;
+  }[];
   /** Unclean restart of a relaxed partition: what was acknowledged from memory may be gone. */
   readonly mayHaveForgotten: boolean;
 }
