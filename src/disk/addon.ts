@@ -1,0 +1,99 @@
+/**
+ * The one file that loads the native addon. Importing it never fails; the first use on a platform without an addon, or
+ * with a missing or broken build, throws `UNSUPPORTED_PLATFORM` and says what to do.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type ErrorCode, VarveError } from '../errors.js';
+import type { Crc32c, ScanBatches, ScanEnd, ScanResult } from './batch-scan.js';
+
+/** What the addon exports. Numbers are checked by it; the classes that make them comfortable are in this folder. */
+interface Addon {
+  configure(makeError: (code: ErrorCode, message: string) => VarveError): void;
+  readonly crc32cImplementation: string;
+  crc32c(bytes: Uint8Array, start: number, end: number, seed: number): number;
+  scanBatches(
+    bytes: Uint8Array,
+    start: number,
+    limit: number,
+    expectedOffset: number,
+    minEpoch: number,
+    maxBatches: number,
+  ): { end: number; validEnd: number; batches: Float64Array };
+}
+
+const SUPPORTED_PLATFORMS = ['linux-x64', 'linux-arm64'];
+
+/** In the order of the native enumeration. */
+const SCAN_ENDS: readonly ScanEnd[] = ['complete', 'short', 'malformed', 'bad-crc', 'out-of-order'];
+
+let loaded: Addon | undefined;
+
+/** The addon; loaded at the first call. */
+export function addon(): Addon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Addon {
+  const platform = `${process.platform}-${process.arch}`;
+  if (!SUPPORTED_PLATFORMS.includes(platform)) {
+    throw new VarveError(
+      'UNSUPPORTED_PLATFORM',
+      `Varve has no native store for ${platform}; run it on ${SUPPORTED_PLATFORMS.join(' or ')} (a container will do)`,
+    );
+  }
+  const require = createRequire(import.meta.url);
+  const failures: unknown[] = [];
+  for (const file of candidates(packageRoot(), platform)) {
+    try {
+      const binding = require(file) as Addon;
+      binding.configure((code, message) => new VarveError(code, message));
+      return binding;
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  throw new VarveError(
+    'UNSUPPORTED_PLATFORM',
+    failures.length === 0
+      ? 'the native addon of Varve was never built; run "npm run build:native" in its package folder (npm may have been told to ignore install scripts)'
+      : 'the native addon of Varve does not load; run "npm run build:native" in its package folder',
+    { cause: failures[0] },
+  );
+}
+
+/** What was built here comes first: it fits this machine. */
+function candidates(root: string, platform: string): string[] {
+  const built = join(root, 'build', 'Release', 'varve.node');
+  const folder = join(root, 'prebuilds', platform);
+  const prebuilt = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.node')) : [];
+  return [built, ...prebuilt.map((name) => join(folder, name))].filter((file) => existsSync(file));
+}
+
+/** This file runs from src/ (tests) and from dist/src/ (compiled), so the package is looked for upwards. */
+function packageRoot(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    const manifest = join(folder, 'package.json');
+    if (existsSync(manifest) && (JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string }).name === 'varve') {
+      return folder;
+    }
+    if (dirname(folder) === folder) {
+      throw new VarveError('UNSUPPORTED_PLATFORM', 'the package folder of Varve was not found above the running file');
+    }
+  }
+}
+
+export const crc32c: Crc32c = (bytes, start, end, seed = 0) => addon().crc32c(bytes, start, end, seed);
+
+/** 'sse4.2', 'armv8' or 'table': chosen once, by what this processor has. */
+export function crc32cImplementation(): string {
+  return addon().crc32cImplementation;
+}
+
+export const scanBatches: ScanBatches = (bytes, start, limit, expectedOffset, minEpoch, maxBatches): ScanResult => {
+  const { end, validEnd, batches } = addon().scanBatches(bytes, start, limit, expectedOffset, minEpoch, maxBatches);
+  return { end: SCAN_ENDS[end]!, validEnd, batches };
+};
