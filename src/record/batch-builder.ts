@@ -1,0 +1,306 @@
+/**
+ * Builds one record batch after another: the core of the Producer's accumulator. Each record is encoded straight into
+ * one growing buffer as it comes; nothing is kept per record.
+ *
+ *   append … append, then finish() or finishCompressed(): the batch is handed out and the builder is empty again.
+ *
+ * The batch has base offset 0 and leader epoch −1; the leader stamps both (stampBatch). A batch handed out belongs to
+ * the caller, who may give its memory back with `BatchBuffers.give` once nobody reads it any more (a socket write may
+ * read it long after the call returned).
+ *
+ * Errors: INVALID_ARGUMENT for a record that cannot be encoded; the batch built so far is unharmed.
+ */
+import { crc32c } from '../disk/addon.js';
+import { invariant, VarveError } from '../errors.js';
+import type { BatchBuffers } from './batch-buffers.js';
+import { codecFor } from './codecs.js';
+import {
+  ATTRIBUTES_AT,
+  BASE_SEQUENCE_AT,
+  BASE_TIMESTAMP_AT,
+  BATCH_HEADER_BYTES,
+  CRC_AT,
+  CRC_START,
+  LAST_OFFSET_DELTA_AT,
+  LENGTH_AT,
+  LENGTH_OVERHEAD,
+  MAGIC,
+  MAGIC_AT,
+  MAX_TIMESTAMP_AT,
+  PRODUCER_EPOCH_AT,
+  PRODUCER_ID_AT,
+  RECORD_COUNT_AT,
+  stampBatch,
+  writeInt64,
+} from './record-batch.js';
+import { COMPRESSIONS, type Compression, type Header } from './types.js';
+import { sizeOfVarint, writeVarint } from './varint.js';
+
+const INITIAL_BYTES = 1024;
+/** Batches up to this size are copied out, and the buffer stays with the builder. */
+const COPY_OUT_BYTES = 4096;
+/** Sizes are i32 in the header. The real limit is the log's maxBatchBytes. */
+const MAX_BYTES = 0x7fff_ffff;
+/** Upper bound of a record's parts besides key, value and headers: six varints and the attributes. */
+const RECORD_OVERHEAD_BYTES = 48;
+
+type Bytes = Uint8Array | string | null | undefined;
+
+export interface BatchBuilderOptions {
+  /** First size of the buffer. Default 1 KiB; set it to the expected batch size when that is known. */
+  readonly initialBytes?: number;
+  /** Where buffers come from; without it they are allocated. */
+  readonly buffers?: BatchBuffers;
+}
+
+export class BatchBuilder {
+  readonly #initialBytes: number;
+  readonly #buffers: BatchBuffers | undefined;
+  #buf: Buffer | undefined;
+  #pos = BATCH_HEADER_BYTES;
+  #count = 0;
+  #baseTimestamp = 0;
+  #maxTimestamp = 0;
+
+  constructor(options: BatchBuilderOptions = {}) {
+    this.#initialBytes = Math.max(options.initialBytes ?? INITIAL_BYTES, 2 * BATCH_HEADER_BYTES);
+    this.#buffers = options.buffers;
+  }
+
+  /** Records so far. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Bytes of the batch so far, header included, before compression. */
+  get sizeBytes(): number {
+    return this.#pos;
+  }
+
+  /**
+   * Encodes one record.
+   * @param timestamp milliseconds since the epoch; −1 for none
+   * @returns the record's offset delta in its batch: 0, 1, 2 …
+   * @throws VarveError INVALID_ARGUMENT
+   */
+  append(timestamp: number, key: Bytes, value: Bytes, headers?: readonly Header[]): number {
+    if (!Number.isSafeInteger(timestamp) || timestamp < -1) {
+      throw new VarveError(
+        'INVALID_ARGUMENT',
+        `record timestamp ${timestamp}: give whole milliseconds since the epoch`,
+      );
+    }
+    const count = this.#count;
+    const timestampDelta = count === 0 ? 0 : timestamp - this.#baseTimestamp;
+    const keySize = lengthOf(key, 'key');
+    const valueSize = lengthOf(value, 'value');
+    const headerBytes = headers === undefined || headers.length === 0 ? 1 : sizeOfHeaders(headers);
+
+    // A string's UTF-8 form is as long as the string if and only if all of it is ASCII. That is assumed; writing it
+    // tells, and then the sizes are counted for real.
+    let end = this.#encode(timestampDelta, count, key, keySize, value, valueSize, headers, headerBytes);
+    if (end === -1) {
+      const realKeySize = typeof key === 'string' ? Buffer.byteLength(key) : keySize;
+      const realValueSize = typeof value === 'string' ? Buffer.byteLength(value) : valueSize;
+      end = this.#encode(timestampDelta, count, key, realKeySize, value, realValueSize, headers, headerBytes);
+      invariant(end !== -1, 'a string takes as many bytes as were counted');
+    }
+
+    this.#pos = end;
+    this.#count = count + 1;
+    if (count === 0) {
+      this.#baseTimestamp = timestamp;
+      this.#maxTimestamp = timestamp;
+    } else if (timestamp > this.#maxTimestamp) {
+      this.#maxTimestamp = timestamp;
+    }
+    return count;
+  }
+
+  /** @returns the position after the record; −1 when a string did not take the bytes that `keySize` or `valueSize` say */
+  #encode(
+    timestampDelta: number,
+    offsetDelta: number,
+    key: Bytes,
+    keySize: number,
+    value: Bytes,
+    valueSize: number,
+    headers: readonly Header[] | undefined,
+    headerBytes: number,
+  ): number {
+    const keyBytes = Math.max(0, keySize);
+    const valueBytes = Math.max(0, valueSize);
+    const bodySize =
+      1 +
+      sizeOfVarint(timestampDelta) +
+      sizeOfVarint(offsetDelta) +
+      sizeOfVarint(keySize) +
+      keyBytes +
+      sizeOfVarint(valueSize) +
+      valueBytes +
+      headerBytes;
+    const buf = this.#room(bodySize + RECORD_OVERHEAD_BYTES);
+    let pos = writeVarint(buf, this.#pos, bodySize);
+    buf[pos++] = 0; // record attributes: none are defined
+    pos = writeVarint(buf, pos, timestampDelta);
+    pos = writeVarint(buf, pos, offsetDelta);
+    pos = writeVarint(buf, pos, keySize);
+    if (key != null) {
+      if (writeBytes(buf, pos, key, keySize) !== keySize) return -1;
+      pos += keySize;
+    }
+    pos = writeVarint(buf, pos, valueSize);
+    if (value != null) {
+      if (writeBytes(buf, pos, value, valueSize) !== valueSize) return -1;
+      pos += valueSize;
+    }
+    if (headers === undefined || headers.length === 0) {
+      buf[pos++] = 0;
+      return pos;
+    }
+    return writeHeaders(buf, pos, headers);
+  }
+
+  /**
+   * Completes an uncompressed batch and empties the builder.
+   * @throws VarveError INVALID_ARGUMENT when no record was appended
+   */
+  finish(): Buffer {
+    const { buf, end } = this.#seal('none');
+    return this.#complete(buf, end);
+  }
+
+  /**
+   * Completes a batch whose records are compressed; the builder is empty, and may be used again, as soon as this has
+   * been called. Where compression gains nothing the batch is left uncompressed.
+   * @throws VarveError INVALID_ARGUMENT when no record was appended
+   */
+  async finishCompressed(compression: Compression): Promise<Buffer> {
+    if (compression === 'none') return this.finish();
+    const codec = codecFor(compression);
+    const { buf, end } = this.#seal(compression);
+    const packed = await codec.compress(buf.subarray(BATCH_HEADER_BYTES, end));
+    const packedEnd = BATCH_HEADER_BYTES + packed.length;
+    if (packedEnd >= end) {
+      buf.writeInt16BE(0, ATTRIBUTES_AT);
+      return complete(buf.subarray(0, end));
+    }
+    const batch = Buffer.allocUnsafe(packedEnd);
+    buf.copy(batch, 0, 0, BATCH_HEADER_BYTES);
+    packed.copy(batch, BATCH_HEADER_BYTES);
+    this.#buffers?.give(buf);
+    return complete(batch);
+  }
+
+  /** Drops what was appended. */
+  clear(): void {
+    this.#pos = BATCH_HEADER_BYTES;
+    this.#count = 0;
+  }
+
+  /** Writes the header (without length and CRC), and empties the builder but for its buffer. */
+  #seal(compression: Compression): { buf: Buffer; end: number } {
+    const buf = this.#buf;
+    const end = this.#pos;
+    if (this.#count === 0 || buf === undefined) {
+      throw new VarveError('INVALID_ARGUMENT', 'a record batch without records cannot be finished: append one first');
+    }
+    stampBatch(buf, 0, 0, -1);
+    buf[MAGIC_AT] = MAGIC;
+    buf.writeInt16BE(COMPRESSIONS.indexOf(compression), ATTRIBUTES_AT);
+    buf.writeInt32BE(this.#count - 1, LAST_OFFSET_DELTA_AT);
+    writeInt64(buf, BASE_TIMESTAMP_AT, this.#baseTimestamp);
+    writeInt64(buf, MAX_TIMESTAMP_AT, this.#maxTimestamp);
+    writeInt64(buf, PRODUCER_ID_AT, -1);
+    buf.writeInt16BE(-1, PRODUCER_EPOCH_AT);
+    buf.writeInt32BE(-1, BASE_SEQUENCE_AT);
+    buf.writeInt32BE(this.#count, RECORD_COUNT_AT);
+    this.clear();
+    if (compression !== 'none') this.#buf = undefined;
+    return { buf, end };
+  }
+
+  #complete(buf: Buffer, end: number): Buffer {
+    if (end <= COPY_OUT_BYTES) {
+      const batch = Buffer.allocUnsafe(end);
+      buf.copy(batch, 0, 0, end);
+      return complete(batch);
+    }
+    this.#buf = undefined;
+    return complete(buf.subarray(0, end));
+  }
+
+  /** The buffer, with room for `bytes` more. */
+  #room(bytes: number): Buffer {
+    const needed = this.#pos + bytes;
+    const buf = this.#buf;
+    if (buf !== undefined && needed <= buf.length) return buf;
+    return this.#grow(needed);
+  }
+
+  #grow(needed: number): Buffer {
+    if (needed > MAX_BYTES) {
+      throw new VarveError('INVALID_ARGUMENT', `a record batch of ${needed} bytes: the format ends at ${MAX_BYTES}`);
+    }
+    const old = this.#buf;
+    let size = old === undefined ? this.#initialBytes : 2 * old.length;
+    while (size < needed) size *= 2;
+    const buf = this.#buffers?.take(size) ?? Buffer.allocUnsafeSlow(size);
+    if (old !== undefined) {
+      old.copy(buf, 0, 0, this.#pos);
+      this.#buffers?.give(old);
+    }
+    this.#buf = buf;
+    return buf;
+  }
+}
+
+/** Fills in length and CRC, which come last: the CRC covers all that is behind it. */
+function complete(batch: Buffer): Buffer {
+  batch.writeInt32BE(batch.length - LENGTH_OVERHEAD, LENGTH_AT);
+  batch.writeUInt32BE(crc32c(batch, CRC_START, batch.length), CRC_AT);
+  return batch;
+}
+
+/** Bytes of a key or value if it is ASCII; −1 for null. */
+function lengthOf(bytes: Bytes, what: string): number {
+  if (typeof bytes === 'string' || bytes instanceof Uint8Array) return bytes.length;
+  if (bytes == null) return -1;
+  throw new VarveError('INVALID_ARGUMENT', `record ${what}: give a Uint8Array, a string or null, not ${typeof bytes}`);
+}
+
+/** @returns bytes written; for a string that is not ASCII this differs from its length, and less than all may be written */
+function writeBytes(buf: Buffer, pos: number, bytes: Uint8Array | string, size: number): number {
+  if (typeof bytes === 'string') return size === 0 ? 0 : buf.write(bytes, pos, buf.length - pos, 'utf8');
+  buf.set(bytes, pos);
+  return size;
+}
+
+function sizeOfHeaders(headers: readonly Header[]): number {
+  let size = sizeOfVarint(headers.length);
+  for (const { key, value } of headers) {
+    if (typeof key !== 'string' || !(value === null || value instanceof Uint8Array)) {
+      throw new VarveError('INVALID_ARGUMENT', 'record header: the key is a string, the value a Uint8Array or null');
+    }
+    const keySize = Buffer.byteLength(key);
+    size += sizeOfVarint(keySize) + keySize;
+    size += value === null ? 1 : sizeOfVarint(value.length) + value.length;
+  }
+  return size;
+}
+
+function writeHeaders(buf: Buffer, start: number, headers: readonly Header[]): number {
+  let pos = writeVarint(buf, start, headers.length);
+  for (const { key, value } of headers) {
+    const keySize = Buffer.byteLength(key);
+    pos = writeVarint(buf, pos, keySize);
+    pos += writeBytes(buf, pos, key, keySize);
+    if (value === null) {
+      pos = writeVarint(buf, pos, -1);
+    } else {
+      pos = writeVarint(buf, pos, value.length);
+      pos += writeBytes(buf, pos, value, value.length);
+    }
+  }
+  return pos;
+}
