@@ -1,0 +1,195 @@
+/**
+ * Compares what is in the log with what was sent: every record, every byte, in the order of the log.
+ *
+ * A record is known by (run, producer, sequence), and its bytes follow from these (record-source.ts), so the comparison
+ * with what it must be is exact: stronger than a hash, and as cheap.
+ */
+import { forEachRecordAsync } from '../src/record/decode.js';
+import {
+  BATCH_HEADER_BYTES,
+  baseOffsetAt,
+  batchSizeAt,
+  isControlAt,
+  lastOffsetAt,
+} from '../src/record/record-batch.js';
+import type { Ledger } from './ledger.js';
+import type { RecordSource } from './payload/record-source.js';
+
+export interface Verification {
+  /** Records found whose every byte is right. */
+  readonly verified: number;
+  /** Acknowledged, and not there. */
+  readonly lost: number;
+  /** There, and never acknowledged: right after a failure, and worth knowing. */
+  readonly unacknowledged: number;
+  /** There a second time. */
+  readonly duplicates: number;
+  /** There, after a later one of the same producer. */
+  readonly outOfOrder: number;
+  /** There, with other bytes. */
+  readonly corrupt: number;
+  /** There, and never sent by this run. */
+  readonly foreign: number;
+  /** There, at another offset than was acknowledged. */
+  readonly misplaced: number;
+  /** Offsets between the first and the last that no batch covers. */
+  readonly holes: number;
+  /** The first few findings in words. */
+  readonly findings: readonly string[];
+}
+
+const FINDINGS_MAX = 5;
+
+export class Verifier {
+  readonly #ledger: Ledger;
+  readonly #source: RecordSource;
+  readonly #seen: Uint8Array[];
+  readonly #highest: number[];
+  readonly #findings: string[] = [];
+  #nextOffset: number;
+  #verified = 0;
+  #unacknowledged = 0;
+  #duplicates = 0;
+  #outOfOrder = 0;
+  #corrupt = 0;
+  #foreign = 0;
+  #misplaced = 0;
+  #holes = 0;
+  /** Bytes of the batches as stored, and as they would be without a codec. Control batches don't count. */
+  storedBytes = 0;
+  plainBytes = 0;
+
+  constructor(ledger: Ledger, source: RecordSource, firstOffset: number) {
+    this.#ledger = ledger;
+    this.#source = source;
+    this.#nextOffset = firstOffset;
+    this.#seen = Array.from({ length: ledger.producers }, (_, i) => new Uint8Array(ledger.sentBy(i)));
+    this.#highest = this.#seen.map(() => -1);
+  }
+
+  /** Where the next batch must begin. */
+  get nextOffset(): number {
+    return this.#nextOffset;
+  }
+
+  /** Whole batches, as they lie in the log, one run after the other. Checks their CRCs, then every record. */
+  async addBatches(bytes: Buffer): Promise<void> {
+    for (let at = 0; at + BATCH_HEADER_BYTES <= bytes.length; ) {
+      const end = at + batchSizeAt(bytes, at);
+      await this.#addBatch(bytes, at, end);
+      at = end;
+    }
+  }
+
+  /** A record of the log. `addBatches` calls this for each record of each batch. */
+  addRecord(offset: number, bytes: Buffer, start: number, length: number): void {
+    const identity = this.#source.identify(bytes, start, length);
+    if (identity === undefined || identity.producer >= this.#seen.length) return this.#found('foreign', offset);
+    const { producer, sequence } = identity;
+    const seen = this.#seen[producer] as Uint8Array;
+    if (sequence >= seen.length) return this.#found('foreign', offset);
+    if (!this.#source.matches(bytes, start, producer, sequence))
+      return this.#found('corrupt', offset, producer, sequence);
+    if (seen[sequence] === 1) return this.#found('duplicate', offset, producer, sequence);
+    seen[sequence] = 1;
+    this.#verified += 1;
+    if (sequence < (this.#highest[producer] as number)) this.#found('out of order', offset, producer, sequence);
+    else this.#highest[producer] = sequence;
+    const expected = this.#ledger.offsetOf(producer, sequence);
+    if (expected !== undefined && expected !== offset) this.#found('misplaced', offset, producer, sequence);
+    if (expected === undefined && !this.#ledger.isAcknowledged(producer, sequence)) this.#unacknowledged += 1;
+  }
+
+  /** Offsets [from, to) are covered by a batch, or by batches. */
+  cover(from: number, to: number): void {
+    if (from > this.#nextOffset) {
+      this.#holes += from - this.#nextOffset;
+      this.#note(`a hole: offsets ${this.#nextOffset} to ${from - 1} are in no batch`);
+    }
+    this.#nextOffset = Math.max(this.#nextOffset, to);
+  }
+
+  /** What was found, once everything was given. */
+  finish(): Verification {
+    let lost = 0;
+    for (const [producer, seen] of this.#seen.entries()) {
+      for (let sequence = 0; sequence < seen.length; sequence += 1) {
+        if (seen[sequence] === 1 || !this.#ledger.isAcknowledged(producer, sequence)) continue;
+        lost += 1;
+        const offset = this.#ledger.offsetOf(producer, sequence);
+        this.#note(
+          `lost: record ${sequence} of producer ${producer}${offset === undefined ? '' : `, acknowledged at offset ${offset}`}`,
+        );
+      }
+    }
+    return {
+      verified: this.#verified,
+      lost,
+      unacknowledged: this.#unacknowledged,
+      duplicates: this.#duplicates,
+      outOfOrder: this.#outOfOrder,
+      corrupt: this.#corrupt,
+      foreign: this.#foreign,
+      misplaced: this.#misplaced,
+      holes: this.#holes,
+      findings: [...this.#findings],
+    };
+  }
+
+  async #addBatch(bytes: Buffer, at: number, end: number): Promise<void> {
+    const first = baseOffsetAt(bytes, at);
+    // A fetch may begin inside a batch that was given before.
+    if (first < this.#nextOffset) return;
+    this.cover(first, lastOffsetAt(bytes, at) + 1);
+    if (isControlAt(bytes, at)) return;
+    let plain = bytes;
+    await forEachRecordAsync(
+      bytes,
+      at,
+      end,
+      (offset, _timestamp, section, _keyStart, _keyLength, valueStart, valueLength) => {
+        plain = section;
+        this.addRecord(offset, section, valueStart, valueLength);
+      },
+      { checkCrc: true },
+    );
+    this.storedBytes += end - at;
+    this.plainBytes += plain === bytes ? end - at : BATCH_HEADER_BYTES + plain.length;
+  }
+
+  #found(
+    what: 'foreign' | 'corrupt' | 'duplicate' | 'out of order' | 'misplaced',
+    offset: number,
+    producer = -1,
+    sequence = -1,
+  ): void {
+    if (what === 'foreign') this.#foreign += 1;
+    else if (what === 'corrupt') this.#corrupt += 1;
+    else if (what === 'duplicate') this.#duplicates += 1;
+    else if (what === 'out of order') this.#outOfOrder += 1;
+    else this.#misplaced += 1;
+    this.#note(`${what}: at offset ${offset}${producer < 0 ? '' : `, record ${sequence} of producer ${producer}`}`);
+  }
+
+  #note(finding: string): void {
+    if (this.#findings.length < FINDINGS_MAX) this.#findings.push(finding);
+  }
+}
+
+/**
+ * What is wrong in a run in which nothing failed, in words; undefined when nothing is. acks: 0 promises nothing about
+ * what is there, only that what is there is right.
+ */
+export function findFault(found: Verification, acks: 0 | 1 | 'all'): string | undefined {
+  const counts = Object.entries({
+    lost: acks === 0 ? 0 : found.lost,
+    duplicate: found.duplicates,
+    'out of order': found.outOfOrder,
+    corrupt: found.corrupt,
+    foreign: found.foreign,
+    misplaced: found.misplaced,
+    'offsets in no batch': found.holes,
+  }).filter(([, count]) => count > 0);
+  if (counts.length === 0) return undefined;
+  return `${counts.map(([what, count]) => `${count} ${what}`).join(', ')} (${found.findings.join('; ')})`;
+}
