@@ -28,7 +28,7 @@ export interface EpochEnd {
  * `Raft.logProgress`.
  */
 export interface LogView {
-  /** First offset still present. */
+  /** First offset still present: the base of the first batch that is kept. Never above the high watermark. */
   readonly start: number;
   /** Log end offset. */
   readonly end: number;
@@ -75,6 +75,7 @@ export interface AppendRequest extends MessageBase {
   readonly prevEpoch: number;
   readonly end: number;
   readonly bytes: number;
+  /** Empty as the sending core emits it. */
   readonly batches: readonly BatchSpan[];
   readonly highWatermark: number;
 }
@@ -83,9 +84,9 @@ export interface AppendReply extends MessageBase {
   readonly type: 'append-reply';
   /** `start` of the request this rejects; −1: not a rejection. */
   readonly rejectedStart: number;
-  /** For a rejection: the follower's last epoch ≤ prevEpoch and its end, and the follower's log end. */
+  /** For a rejection: the follower's last epoch ≤ prevEpoch and its end. Otherwise { epoch: −1, end: 0 }. */
   readonly hint: EpochEnd;
-  /** min(cursor, end verified by appends of this term); monotone within (term, generation). */
+  /** min(cursor, end verified by appends of this term), 0 before the first of them; monotone within (term, generation). */
   readonly written: number;
   readonly durable: number;
   /** The follower's truncation generation. */
@@ -98,6 +99,7 @@ export interface Heartbeat extends MessageBase {
   readonly highWatermark: number;
 }
 
+/** Keeps check-quorum alive, and lets the leader find out what was lost on the way. */
 export interface HeartbeatReply extends MessageBase {
   readonly type: 'heartbeat-reply';
 }
@@ -114,14 +116,20 @@ export type LogWrite =
   | { readonly type: 'leader-change'; readonly epoch: number };
 
 /**
- * What the driver must do after each call into the core. Order: 1. `writes`, 2. persist `hardState` (then call
- * `hardStateDurable`), 3. send `messages`, 4. publish `highWatermark` and `leadership`. The core itself holds back every message that needs a
- * hard state that is not durable yet, so `messages` may always be sent at once.
+ * What the driver must do after each call into the core. Order: 1. issue `writes`, 2. issue the write of `hardState`
+ * (call `hardStateDurable` when it is durable, never from inside the same turn), 3. send `messages`, 4. publish
+ * `highWatermark` and `leadership`, 5. if there were writes, call `accepted` (when a leader-change batch was among them)
+ * and `logProgress` with the log's cursors of now. The manual with the loop is at the top of raft.ts.
+ *
+ * The core itself holds back every message that needs a hard state that is not durable yet, so `messages` may always be
+ * sent at once, and should be: a span may be truncated by the next call.
  */
 export interface Ready {
   readonly writes: readonly LogWrite[];
+  /** Replaces every earlier one; states become durable in the order they are given. */
   readonly hardState?: HardState;
   readonly messages: readonly Message[];
+  /** Never above the end of the log once `writes` are done. */
   readonly highWatermark?: number;
   /** Present when role, term or known leader changed. `leader` 0: unknown. */
   readonly leadership?: { readonly role: Role; readonly term: number; readonly leader: NodeId };
@@ -132,6 +140,21 @@ export interface LogProgress {
   readonly generation: number;
   readonly written: number;
   readonly durable: number;
+}
+
+/** What the leader knows of one follower: for status and metrics. */
+export interface PeerStatus {
+  readonly id: NodeId;
+  readonly state: 'probe' | 'replicate';
+  /** Where the next append begins. */
+  readonly next: number;
+  /** The follower's cursors as it last told them, 0 while unknown. */
+  readonly written: number;
+  readonly durable: number;
+  readonly inflightMessages: number;
+  readonly inflightBytes: number;
+  /** The follower needs records that this log no longer has. */
+  readonly behindLogStart: boolean;
 }
 
 export interface RaftOptions {

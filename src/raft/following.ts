@@ -1,0 +1,54 @@
+/**
+ * The follower's side of replication: does an append fit our log, and what has to change so that it does?
+ *
+ * Two logs that hold a record of the same (offset, epoch) are equal up to it (log matching, Raft paper §5.3). So it is
+ * enough to compare the record before the append, and then to look for the first batch that differs. Messages may be
+ * late, doubled or out of order: an append that says nothing new changes nothing, and nothing is cut that does not
+ * contradict the leader.
+ */
+import { invariant } from './invariant.js';
+import type { AppendRequest, EpochEnd, LogView } from './types.js';
+
+/** What a follower has learned from the leader of one term. */
+export class Following {
+  /** Our log equals the leader's up to here; 0 before its first append. */
+  verified = 0;
+  /** The last counted cursor that the leader was told. */
+  reported = 0;
+}
+
+export type AppendPlan =
+  /** The record before `start` is missing or another one. */
+  | { readonly fits: false; readonly hint: EpochEnd }
+  /** Cut at `truncateTo` and store the batches from `from` on; −1: nothing to do. */
+  | { readonly fits: true; readonly truncateTo: number; readonly from: number };
+
+export function planAppend(log: LogView, highWatermark: number, message: AppendRequest): AppendPlan {
+  if (!fits(log, highWatermark, message)) return { fits: false, hint: log.endForEpoch(message.prevEpoch) };
+  for (const batch of message.batches) {
+    // What retention has deleted here was committed, so it was the same.
+    if (batch.start < log.start) continue;
+    const present =
+      batch.end <= log.end && log.epochAt(batch.start) === batch.epoch && log.epochAt(batch.end - 1) === batch.epoch;
+    if (present) continue;
+    invariant(
+      batch.start >= highWatermark,
+      () =>
+        `append of epoch ${batch.epoch} at ${batch.start} contradicts the log below high watermark ${highWatermark}`,
+    );
+    return { fits: true, truncateTo: log.end > batch.start ? batch.start : -1, from: batch.start };
+  }
+  return { fits: true, truncateTo: -1, from: -1 };
+}
+
+function fits(log: LogView, highWatermark: number, { start, prevEpoch }: AppendRequest): boolean {
+  if (start > log.end) return false;
+  if (start > highWatermark) return log.epochAt(start - 1) === prevEpoch;
+  // Every leader holds what is committed (leader completeness), so this fits; the epochs can only confirm it.
+  const epoch = start > log.start ? log.epochAt(start - 1) : -1;
+  invariant(
+    epoch === -1 || prevEpoch === -1 || epoch === prevEpoch,
+    () => `committed record ${start - 1} has epoch ${epoch} here and ${prevEpoch} on the leader`,
+  );
+  return true;
+}

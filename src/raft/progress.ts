@@ -1,0 +1,153 @@
+/**
+ * What a leader knows of one follower, and how much it may send it.
+ *
+ *   probe      the point where the logs agree is not known: one empty append at a time, at `next`
+ *   replicate  it is: appends are pipelined, `next` runs ahead of the acknowledgements
+ *
+ *        match ≤ … in flight … ≤ next ≤ log end
+ *
+ * A rejection or a lost connection goes back to probe; any acknowledgement goes to replicate, where a mistake only costs
+ * another rejection. `match` is the cursor that counts for a commit (written or durable). It never goes back while the
+ * follower's truncation generation and this leader's term last, because a follower only cuts above what it has verified.
+ */
+import { invariant } from './invariant.js';
+import type { AppendReply, NodeId, PeerStatus } from './types.js';
+
+export interface InflightLimits {
+  readonly maxInflightMessages: number;
+  readonly maxInflightBytes: number;
+}
+
+/** The appends sent and not yet acknowledged, oldest first. */
+export class Inflight {
+  readonly #limits: InflightLimits;
+  #sent: { readonly end: number; readonly bytes: number }[] = [];
+  #bytes = 0;
+
+  constructor(limits: InflightLimits) {
+    this.#limits = limits;
+  }
+
+  get messages(): number {
+    return this.#sent.length;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** One message may always go, however large: a batch larger than the limit must not block for ever. */
+  hasRoomFor(bytes: number): boolean {
+    if (this.#sent.length === 0) return true;
+    return this.#sent.length < this.#limits.maxInflightMessages && this.#bytes + bytes <= this.#limits.maxInflightBytes;
+  }
+
+  add(end: number, bytes: number): void {
+    this.#sent.push({ end, bytes });
+    this.#bytes += bytes;
+  }
+
+  /** Acknowledgements are cumulative: everything up to `end` has arrived. */
+  freeTo(end: number): void {
+    let freed = 0;
+    while (freed < this.#sent.length && this.#sent[freed]!.end <= end) this.#bytes -= this.#sent[freed++]!.bytes;
+    if (freed > 0) this.#sent.splice(0, freed);
+  }
+
+  clear(): void {
+    this.#sent = [];
+    this.#bytes = 0;
+  }
+}
+
+export class Progress {
+  readonly id: NodeId;
+  readonly inflight: Inflight;
+  readonly #countBy: 'durable' | 'written';
+  state: 'probe' | 'replicate' = 'probe';
+  next: number;
+  written = 0;
+  durable = 0;
+  /** The follower's truncation generation; −1 while unknown. */
+  generation = -1;
+  /** State probe: the one probe is on its way. */
+  probeSent = false;
+  /** Spoke since check-quorum last looked. */
+  active = false;
+  /** Acknowledged something since its last heartbeat reply: nothing needs looking for. */
+  acknowledged = false;
+  /** The high watermark it was last told. */
+  sentHighWatermark = 0;
+  behindLogStart = false;
+
+  constructor(id: NodeId, next: number, countBy: 'durable' | 'written', limits: InflightLimits) {
+    this.id = id;
+    this.next = next;
+    this.inflight = new Inflight(limits);
+    this.#countBy = countBy;
+  }
+
+  /** What counts for a commit. */
+  get match(): number {
+    return this.#countBy === 'durable' ? this.durable : this.written;
+  }
+
+  becomeProbe(next: number): void {
+    this.state = 'probe';
+    this.next = next;
+    this.probeSent = false;
+    this.inflight.clear();
+  }
+
+  becomeReplicate(): void {
+    this.state = 'replicate';
+    this.next = Math.max(this.next, this.match);
+    this.behindLogStart = false;
+    this.inflight.clear();
+  }
+
+  /** The follower restarted, or may have: nothing it said before counts any more. */
+  forget(): void {
+    this.written = 0;
+    this.durable = 0;
+    this.generation = -1;
+    this.sentHighWatermark = 0;
+    this.becomeProbe(this.next);
+  }
+
+  sent(end: number, bytes: number): void {
+    invariant(this.state === 'replicate', () => `data sent to node ${this.id} in state ${this.state}`);
+    invariant(end > this.next, () => `append to node ${this.id} ends at ${end}, not after ${this.next}`);
+    this.next = end;
+    this.inflight.add(end, bytes);
+  }
+
+  /** Takes the cursors of a reply of this term; false if it comes from before a truncation we already know of. */
+  update(reply: AppendReply): boolean {
+    if (reply.generation < this.generation) return false;
+    if (reply.generation > this.generation) {
+      this.generation = reply.generation;
+      this.written = reply.written;
+      this.durable = reply.durable;
+    } else {
+      // Replies can overtake each other; within a generation each one holds for ever.
+      this.written = Math.max(this.written, reply.written);
+      this.durable = Math.max(this.durable, reply.durable);
+    }
+    this.inflight.freeTo(this.match);
+    return true;
+  }
+
+  get status(): PeerStatus {
+    return {
+      id: this.id,
+      state: this.state,
+      next: this.next,
+      written: this.written,
+      durable: this.durable,
+      inflightMessages: this.inflight.messages,
+      inflightBytes: this.inflight.bytes,
+      behindLogStart: this.behindLogStart,
+    };
+  }
+}
