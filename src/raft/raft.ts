@@ -131,7 +131,7 @@ export class Raft {
   }
 
   /** The leader's view of its followers; empty on any other node. */
-  get peers(): readonly PeerStatus[] {
+  peers(): readonly PeerStatus[] {
     return this.#replication?.status ?? [];
   }
 
