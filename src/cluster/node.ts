@@ -1,0 +1,431 @@
+/**
+ * One node of a cluster: a store, one replica per partition, the connections to its peers and its clients.
+ *
+ * One pass per event-loop turn. What arrives in a turn is stepped or appended at once; at the end of the turn (in the
+ * check phase, after the sockets were drained) every replica that something happened to gets one `pass`, then each peer
+ * gets its frames, then each connection writes once. So the cost of a message shrinks as the load grows.
+ *
+ * Time. An expired timer first lets one poll phase drain the sockets, and only then ticks: heartbeats that already wait
+ * in a socket count before an election does. A late tick counts once.
+ *
+ * Failure. A failed disk: the node leaves Raft (a node that can't store a term must not take part) and goes on serving
+ * reads of what is committed. A broken invariant: `onFatal` of the options, after everything was cut off.
+ */
+import { randomUUID } from 'node:crypto';
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { VarveError } from '../errors.js';
+import { openStore, type Store } from '../log/store.js';
+import type { Message, NodeId } from '../raft/types.js';
+import type { Connection } from '../rpc/connection.js';
+import { type Frame, unpackHeader } from '../rpc/frame.js';
+import type { Handshake, Identity } from '../rpc/handshake.js';
+import { Listener } from '../rpc/listener.js';
+import { FrameType, type MetadataReplyHeader } from '../rpc/protocol.js';
+import { WriteScheduler } from '../rpc/write-scheduler.js';
+import { ClientSession, type SessionHost } from './client-session.js';
+import { type NodeEvent, type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from './node-options.js';
+import { PeerLink } from './peer-link.js';
+import { unpackMessage } from './raft-codec.js';
+import { Replica, type ReplicaHost } from './replica.js';
+import type { NodeStatus } from './status.js';
+import { staticTopicId } from './topic-id.js';
+import { VERSION } from './version.js';
+
+/** Ticks are half a heartbeat apart. */
+const TICKS_PER_HEARTBEAT = 2;
+const CLIENT_IDLE_MS = 10 * 60_000;
+
+export class Node {
+  readonly incarnation = randomUUID().replaceAll('-', '');
+  readonly options: ResolvedNodeOptions;
+  /** Resolves when the node has stopped, with the error if it stopped by itself. */
+  readonly stopped: Promise<Error | undefined>;
+
+  readonly #store: Store;
+  readonly #tickMs: number;
+  readonly #scheduler = new WriteScheduler();
+  readonly #links = new Map<NodeId, PeerLink>();
+  readonly #topics = new Map<string, Replica[]>();
+  readonly #byTopicId = new Map<string, Replica[]>();
+  readonly #replicas: Replica[] = [];
+  readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: 10 });
+  readonly #startedAt = performance.now();
+  #listener: Listener | undefined;
+  #dirty: Replica[] = [];
+  #passScheduled = false;
+  #timer: NodeJS.Timeout | undefined;
+  #ticks = 0;
+  #diskFailure: VarveError | undefined;
+  #closing: Promise<void> | undefined;
+  #settleStopped: (error: Error | undefined) => void = () => {};
+
+  private constructor(options: ResolvedNodeOptions, store: Store) {
+    this.options = options;
+    this.#store = store;
+    this.#tickMs = Math.max(1, Math.round(options.heartbeatMs / TICKS_PER_HEARTBEAT));
+    this.stopped = new Promise((resolve) => {
+      this.#settleStopped = resolve;
+    });
+  }
+
+  /**
+   * Opens the data directory, then the partitions, then the port; returns when clients can connect. Leaders are elected
+   * afterwards, in one to two election timeouts once a majority of the nodes is up.
+   * @throws VarveError INVALID_CONFIG, INVALID_TOPIC, DIRECTORY_*, CORRUPT_*, DISK_*
+   */
+  static async start(options: NodeOptions): Promise<Node> {
+    const resolved = resolveNodeOptions(options);
+    const { clusterId, nodeId, formatIfMissing } = resolved;
+    const store = await openStore(resolved.dataDirectory, {
+      ...resolved.store,
+      create: formatIfMissing,
+      clusterId,
+      nodeId,
+    });
+    const node = new Node(resolved, store);
+    try {
+      await node.#openReplicas();
+      await node.#listen();
+    } catch (error) {
+      await node.close();
+      throw error;
+    }
+    for (const link of node.#links.values()) link.start();
+    node.#loopDelay.enable();
+    node.#armTimer();
+    return node;
+  }
+
+  /** The port in use, which matters when port 0 was asked for. */
+  get port(): number {
+    return this.#listener?.port ?? 0;
+  }
+
+  /** Stops serving and leaves the data directory marked clean. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close(undefined);
+    return this.#closing;
+  }
+
+  status(): NodeStatus {
+    const { heapUsed, external, rss } = process.memoryUsage();
+    const { user, system } = process.cpuUsage();
+    const delay = this.#loopDelay;
+    const eventLoopDelay = {
+      meanMs: Number.isFinite(delay.mean) ? delay.mean / 1e6 : 0,
+      p99Ms: delay.percentile(99) / 1e6,
+      maxMs: delay.max / 1e6,
+    };
+    delay.reset();
+    return {
+      nodeId: this.options.nodeId,
+      clusterId: this.options.clusterId,
+      directoryId: this.#store.directoryId,
+      incarnation: this.incarnation,
+      version: VERSION,
+      pid: process.pid,
+      uptimeMs: performance.now() - this.#startedAt,
+      memory: { rss, heapUsed, external },
+      cpu: { userMs: user / 1000, systemMs: system / 1000 },
+      eventLoopDelay,
+      diskFailure: this.#diskFailure?.message ?? '',
+      journal: this.#store.stats(),
+      connections: this.#listener?.connections.size ?? 0,
+      peers: Array.from(this.#links.values(), (link) => ({
+        nodeId: link.id,
+        address: link.address,
+        control: link.isUp('control'),
+        data: link.isUp('data'),
+        outgoingBytes: link.outgoingBytes,
+        lastError: link.lastError?.message ?? '',
+      })),
+      partitions: this.#replicas.map((replica) => replica.status()),
+    };
+  }
+
+  /** The replica of a partition. @throws VarveError UNKNOWN_TOPIC, UNKNOWN_PARTITION */
+  replica(topic: string, partition: number): Replica {
+    const replicas = this.#topics.get(topic);
+    if (replicas === undefined) {
+      throw new VarveError(
+        'UNKNOWN_TOPIC',
+        `there is no topic "${topic}"; topics are named when the nodes are started`,
+      );
+    }
+    const replica = replicas[partition];
+    if (replica === undefined) {
+      throw new VarveError('UNKNOWN_PARTITION', `topic "${topic}" has partitions 0 to ${replicas.length - 1}`);
+    }
+    return replica;
+  }
+
+  // ---- start and stop ----
+
+  async #openReplicas(): Promise<void> {
+    const { clusterId, topics, peers, nodeId } = this.options;
+    for (const peer of peers) {
+      if (peer.id !== nodeId) this.#links.set(peer.id, this.#createLink(peer.id));
+    }
+    const host = this.#replicaHost();
+    for (const topic of topics) {
+      const topicId = staticTopicId(clusterId, topic.name);
+      const replicas: Replica[] = [];
+      this.#topics.set(topic.name, replicas);
+      this.#byTopicId.set(topicId, replicas);
+      for (let partition = 0; partition < topic.partitions; partition++) {
+        const log = await this.#store.openLog(topic.name, partition, { ...topic.log, topicId });
+        const replica = new Replica(log, host);
+        replicas.push(replica);
+        this.#replicas.push(replica);
+        const { clean, mayHaveForgotten, truncatedBytes, damaged } = log.recovery;
+        if (!clean) {
+          const details = { partition: replica.name, truncatedBytes, mayHaveForgotten, damaged: damaged.length };
+          this.#event(mayHaveForgotten || damaged.length > 0 ? 'warn' : 'info', 'recovered', details);
+        }
+      }
+    }
+  }
+
+  async #listen(): Promise<void> {
+    const { host, port } = this.options.listen;
+    this.#listener = await Listener.open({
+      host,
+      port,
+      identity: this.#identity(),
+      connection: { scheduler: this.#scheduler },
+      maxConnections: this.options.maxConnections,
+      admit: (handshake) => this.#admit(handshake),
+      onConnection: (connection, handshake) => this.#onConnection(connection, handshake),
+    });
+  }
+
+  async #close(error: Error | undefined): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#loopDelay.disable();
+    const reason = new VarveError('CLOSED', 'this node is closing');
+    for (const replica of this.#replicas) replica.stop(reason);
+    // What the stop answered still goes out.
+    this.#scheduler.flush();
+    for (const link of this.#links.values()) link.close();
+    await this.#listener?.close();
+    await Promise.all(this.#replicas.map((replica) => replica.idle()));
+    await this.#store.close();
+    this.#settleStopped(error);
+  }
+
+  /** Nothing that this process believes can be trusted any more: it must neither answer nor vote. */
+  #onFatal(error: unknown): void {
+    if (this.#closing !== undefined) return;
+    const fatal = error instanceof Error ? error : new Error(String(error));
+    this.#event('error', 'fatal', { message: fatal.message, stack: fatal.stack });
+    this.#closing = this.#close(fatal).catch((closeError: unknown) => {
+      this.#event('error', 'close-failed', { message: String(closeError) });
+      this.#settleStopped(fatal);
+    });
+  }
+
+  #onDiskFailed(error: VarveError): void {
+    if (this.#diskFailure !== undefined) return;
+    this.#diskFailure = error;
+    this.#event('error', 'disk-failed', { message: error.message });
+    for (const replica of this.#replicas) replica.stop(error);
+    for (const link of this.#links.values()) link.close();
+  }
+
+  #event(level: NodeEvent['level'], event: string, details: NodeEvent['details']): void {
+    this.options.onEvent({ level, event, details });
+  }
+
+  // ---- time ----
+
+  #armTimer(): void {
+    this.#timer = setTimeout(() => setImmediate(() => this.#tick()), this.#tickMs);
+  }
+
+  #tick(): void {
+    if (this.#closing !== undefined) return;
+    this.#armTimer();
+    this.#ticks++;
+    const now = performance.now();
+    for (const replica of this.#replicas) replica.tick(now);
+    if (this.#ticks % TICKS_PER_HEARTBEAT === 0) for (const link of this.#links.values()) link.keepAlive();
+    this.#flush();
+  }
+
+  #schedule(replica: Replica): void {
+    if (replica.scheduled) return;
+    replica.scheduled = true;
+    this.#dirty.push(replica);
+    this.#schedulePass();
+  }
+
+  #schedulePass(): void {
+    if (this.#passScheduled) return;
+    this.#passScheduled = true;
+    setImmediate(() => this.#pass());
+  }
+
+  #pass(): void {
+    this.#passScheduled = false;
+    const dirty = this.#dirty;
+    this.#dirty = [];
+    for (const replica of dirty) {
+      replica.scheduled = false;
+      replica.pass();
+    }
+    this.#flush();
+  }
+
+  #flush(): void {
+    for (const link of this.#links.values()) link.flush();
+    this.#scheduler.flush();
+  }
+
+  // ---- peers ----
+
+  #identity(): Identity {
+    const { clusterId, nodeId } = this.options;
+    return { clusterId, nodeId, directoryId: this.#store.directoryId, incarnation: this.incarnation };
+  }
+
+  #createLink(id: NodeId): PeerLink {
+    const { options } = this;
+    return new PeerLink({
+      peer: options.peers.find((peer) => peer.id === id)!,
+      self: this.#identity(),
+      connection: { scheduler: this.#scheduler },
+      silenceMs: 2 * options.electionMs,
+      onFrame: (link, frame) => this.#onPeerFrame(link, frame),
+      onUp: (link, channel) => {
+        this.#event('info', 'peer-up', { peer: link.id, channel });
+        if (channel === 'data') for (const replica of this.#replicas) replica.peerReset(link.id);
+      },
+      onDown: (link, channel, error) => {
+        this.#event('warn', 'peer-down', { peer: link.id, channel, code: error.code, message: error.message });
+        if (channel === 'data') for (const replica of this.#replicas) replica.peerUnreachable(link.id);
+      },
+      onNewIncarnation: (link) => {
+        for (const replica of this.#replicas) replica.peerReset(link.id);
+      },
+    });
+  }
+
+  #admit(handshake: Handshake): void {
+    if (handshake.kind === 'client') return;
+    const { nodeId, peers } = this.options;
+    if (handshake.nodeId === nodeId) {
+      throw new VarveError('WRONG_NODE', `node ${nodeId} was dialled by a node with the same id. Check the node ids`);
+    }
+    if (!this.#links.has(handshake.nodeId)) {
+      const known = peers.map((peer) => peer.id).join(', ');
+      throw new VarveError('WRONG_NODE', `node ${handshake.nodeId} is not in this node's list of peers (${known})`);
+    }
+    if (this.#diskFailure !== undefined) throw this.#diskFailure;
+  }
+
+  #onConnection(connection: Connection, handshake: Handshake): void {
+    if (handshake.kind === 'node') {
+      this.#links.get(handshake.nodeId)!.attach(handshake.channel as 'control' | 'data', connection, handshake);
+      return;
+    }
+    connection.setIdleTimeout(CLIENT_IDLE_MS);
+    new ClientSession(connection, this.#sessionHost());
+  }
+
+  /** Messages of many groups. What is wrong with one of them is that group's matter, the rest goes on. */
+  #onPeerFrame(link: PeerLink, frame: Frame): void {
+    if (frame.type !== FrameType.Raft) {
+      throw new VarveError('PROTOCOL_ERROR', `a peer sent a frame of type ${frame.type}`);
+    }
+    if (this.#closing !== undefined || this.#diskFailure !== undefined) return;
+    const { body } = frame;
+    let position = 0;
+    for (const entry of unpackHeader(frame.header)) {
+      if (!Array.isArray(entry)) throw new VarveError('PROTOCOL_ERROR', 'an entry of a Raft frame is not an array');
+      const [topicId, partition, packed, byteLength] = entry as unknown[];
+      if (!Number.isSafeInteger(byteLength) || (byteLength as number) < 0) {
+        throw new VarveError('PROTOCOL_ERROR', 'an entry of a Raft frame has no length');
+      }
+      const end = position + (byteLength as number);
+      if (end > body.length) throw new VarveError('PROTOCOL_ERROR', 'a Raft frame is shorter than its entries say');
+      const replica = this.#byTopicId.get(topicId as string)?.[partition as number];
+      if (replica === undefined) {
+        this.#event('warn', 'unknown-group', { peer: link.id, topicId, partition });
+      } else {
+        this.#step(link, replica, packed, body.subarray(position, end));
+      }
+      position = end;
+    }
+  }
+
+  #step(link: PeerLink, replica: Replica, packed: unknown, body: Buffer): void {
+    let message: Message;
+    try {
+      message = unpackMessage(packed, link.id, this.options.nodeId, body);
+    } catch (error) {
+      if (!(error instanceof VarveError)) throw error;
+      this.#event('warn', 'bad-message', { peer: link.id, partition: replica.name, message: error.message });
+      return;
+    }
+    replica.step(message);
+  }
+
+  #replicaHost(): ReplicaHost {
+    const { options } = this;
+    return {
+      nodeId: options.nodeId,
+      voters: options.peers.map((peer) => peer.id),
+      heartbeatTicks: TICKS_PER_HEARTBEAT,
+      electionTicks: Math.ceil(options.electionMs / this.#tickMs),
+      maxInflightBytes: options.replicationMaxInflightBytes,
+      maxInflightMessages: options.replicationMaxInflightMessages,
+      send: (replica, message, bodies, bytes) => {
+        this.#links.get(message.to)?.send(replica.log.topicId, replica.log.partition, message, bodies, bytes);
+        this.#schedulePass();
+      },
+      schedule: (replica) => this.#schedule(replica),
+      onLeadership: (replica) => {
+        const { name, role, term, leader } = replica;
+        this.#event('info', 'leadership', { partition: name, role, term, leader });
+      },
+      onDiskFailed: (error) => this.#onDiskFailed(error),
+      onFatal: (error) => this.#onFatal(error),
+      warn: (replica, event, error) =>
+        this.#event('warn', event, { partition: replica.name, message: String((error as Error).message ?? error) }),
+    };
+  }
+
+  // ---- clients ----
+
+  #sessionHost(): SessionHost {
+    const node = this;
+    return {
+      clientMaxInflightBytes: this.options.clientMaxInflightBytes,
+      replica: (topic, partition) => this.replica(topic, partition),
+      metadata: (topics) => this.#metadata(topics),
+      status: () => this.status(),
+      onFatal: (error) => this.#onFatal(error),
+      get diskFailed() {
+        return node.#diskFailure !== undefined;
+      },
+    };
+  }
+
+  /** @throws VarveError UNKNOWN_TOPIC */
+  #metadata(names: readonly string[] | null): MetadataReplyHeader {
+    const { clusterId, peers, nodeId } = this.options;
+    const voters = peers.map((peer) => peer.id);
+    const topics = (names ?? [...this.#topics.keys()]).map((name): MetadataReplyHeader[2][number] => {
+      const { log } = this.replica(name, 0);
+      const partitions = this.#topics.get(name)!.map((replica): [number, number, number[]] => {
+        return [replica.leader, replica.term, voters];
+      });
+      return [name, log.topicId, log.options.flush, partitions];
+    });
+    const nodes = peers.map(({ id, host, port }): [number, string, number] => {
+      return [id, host, id === nodeId ? this.port : port];
+    });
+    return [clusterId, nodes, topics];
+  }
+}

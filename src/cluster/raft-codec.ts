@@ -1,0 +1,163 @@
+/**
+ * Raft messages as they travel: arrays of numbers behind a number for the type. Who sent a message is known from the
+ * connection, whom it is for is whoever reads it, so neither is packed and neither can be forged.
+ *
+ *   1 pre-vote, 2 vote               [type, term, last epoch, end]
+ *   3 pre-vote-reply, 4 vote-reply   [type, term, granted 0 | 1]
+ *   5 append                         [type, term, start, prev epoch, end, high watermark]     + batches in the body
+ *   6 append-reply                   [type, term, rejected start, hint epoch, hint end, written, durable, generation]
+ *   7 heartbeat                      [type, term, high watermark]
+ *   8 heartbeat-reply                [type, term]
+ *
+ * The body of an append is checked here before the core hears of it: whole batches, intact, joining from `start` to `end`,
+ * epochs that never go back and never exceed the term. What the core is told has arrived has arrived.
+ */
+import { VarveError } from '../errors.js';
+import type { AppendRequest, BatchSpan, Message, NodeId } from '../raft/types.js';
+import { malformed } from '../raft/validate.js';
+import { baseOffsetAt, epochAt, isControlAt, lastOffsetDeltaAt } from '../record/record-batch.js';
+import { validateStoredBatch } from '../record/validate-batch.js';
+import { MAX_BATCH_BYTES } from '../rpc/protocol.js';
+
+const TYPES = [
+  '',
+  'pre-vote',
+  'vote',
+  'pre-vote-reply',
+  'vote-reply',
+  'append',
+  'append-reply',
+  'heartbeat',
+  'heartbeat-reply',
+] as const satisfies readonly (Message['type'] | '')[];
+
+/** An append as it arrived: the message for the core, and the bytes behind it for the log. */
+export interface ReceivedAppend extends AppendRequest {
+  readonly body: Buffer;
+  readonly batches: readonly ReceivedBatch[];
+}
+
+export interface ReceivedBatch extends BatchSpan {
+  /** Where it begins in `body`. */
+  readonly position: number;
+  readonly isControl: boolean;
+}
+
+export function packMessage(message: Message): number[] {
+  const { term } = message;
+  switch (message.type) {
+    case 'pre-vote':
+      return [1, term, message.lastEpoch, message.end];
+    case 'vote':
+      return [2, term, message.lastEpoch, message.end];
+    case 'pre-vote-reply':
+      return [3, term, message.granted ? 1 : 0];
+    case 'vote-reply':
+      return [4, term, message.granted ? 1 : 0];
+    case 'append':
+      return [5, term, message.start, message.prevEpoch, message.end, message.highWatermark];
+    case 'append-reply': {
+      const { rejectedStart, hint, written, durable, generation } = message;
+      return [6, term, rejectedStart, hint.epoch, hint.end, written, durable, generation];
+    }
+    case 'heartbeat':
+      return [7, term, message.highWatermark];
+    case 'heartbeat-reply':
+      return [8, term];
+  }
+}
+
+const FIELDS = [0, 4, 4, 3, 3, 6, 8, 3, 2];
+
+/**
+ * @param body the batches of an append: the message keeps them
+ * @throws VarveError PROTOCOL_ERROR, or what is wrong with a batch
+ */
+export function unpackMessage(packed: unknown, from: NodeId, to: NodeId, body: Buffer): Message {
+  const message = unpack(packed, from, to, body);
+  const problem = malformed(message);
+  if (problem !== undefined) throw refused(problem);
+  return message;
+}
+
+function unpack(packed: unknown, from: NodeId, to: NodeId, body: Buffer): Message {
+  if (!Array.isArray(packed)) throw refused('it is not an array');
+  const fields = packed as unknown[];
+  const type = fields[0] as number;
+  const name = TYPES[type];
+  if (name === undefined || name === '') throw refused(`its type is ${String(type)}`);
+  if (fields.length !== FIELDS[type]) throw refused(`a ${name} has ${fields.length} fields`);
+  for (let i = 1; i < fields.length; i++) {
+    if (!Number.isSafeInteger(fields[i]) || (fields[i] as number) < -1) {
+      throw refused(`field ${i} of a ${name} is ${String(fields[i])}`);
+    }
+  }
+  const [, term, a, b, c, d, e, f] = fields as number[] & { length: 8 };
+  if (name !== 'append' && body.length > 0) throw refused(`a ${name} carries ${body.length} bytes`);
+  const base = { from, to, term: term! };
+  switch (name) {
+    case 'pre-vote':
+    case 'vote':
+      return { ...base, type: name, lastEpoch: a!, end: b! };
+    case 'pre-vote-reply':
+    case 'vote-reply':
+      return { ...base, type: name, granted: a === 1 };
+    case 'append':
+      return receivedAppend(base, a!, b!, c!, d!, body);
+    case 'append-reply':
+      return {
+        ...base,
+        type: name,
+        rejectedStart: a!,
+        hint: { epoch: b!, end: c! },
+        written: d!,
+        durable: e!,
+        generation: f!,
+      };
+    case 'heartbeat':
+      return { ...base, type: name, highWatermark: a! };
+    case 'heartbeat-reply':
+      return { ...base, type: name };
+  }
+}
+
+function receivedAppend(
+  base: { from: NodeId; to: NodeId; term: number },
+  start: number,
+  prevEpoch: number,
+  end: number,
+  highWatermark: number,
+  body: Buffer,
+): ReceivedAppend {
+  const batches: ReceivedBatch[] = [];
+  let offset = start;
+  let epoch = prevEpoch;
+  let position = 0;
+  while (position < body.length) {
+    const size = validateStoredBatch(body, position, body.length, MAX_BATCH_BYTES);
+    const batchEpoch = epochAt(body, position);
+    if (baseOffsetAt(body, position) !== offset) {
+      throw new VarveError(
+        'CORRUPT_BATCH',
+        `an append has a batch with base offset ${baseOffsetAt(body, position)} where ${offset} follows`,
+      );
+    }
+    if (batchEpoch < epoch || batchEpoch > base.term) {
+      throw new VarveError(
+        'CORRUPT_BATCH',
+        `an append of term ${base.term} has a batch of epoch ${batchEpoch} after one of epoch ${epoch}`,
+      );
+    }
+    const next = offset + lastOffsetDeltaAt(body, position) + 1;
+    batches.push({ start: offset, end: next, epoch: batchEpoch, position, isControl: isControlAt(body, position) });
+    offset = next;
+    epoch = batchEpoch;
+    position += size;
+  }
+  if (offset !== end) throw refused(`an append of [${start}, ${end}) carries batches up to ${offset}`);
+  return { ...base, type: 'append', start, prevEpoch, end, bytes: body.length, batches, highWatermark, body };
+}
+
+function refused(what: string): VarveError {
+  return new VarveError('PROTOCOL_ERROR', `a Raft message is malformed: ${what}`);
+}

@@ -1,0 +1,463 @@
+/**
+ * One replica: drives one Raft group over one log. The Raft core decides, the log stores, and this class carries out each
+ * `Ready` in the order the core asks for. It also keeps what waits for the partition's cursors: produce requests, fetches
+ * and deletions.
+ *
+ * Two phases in each event-loop turn. Messages are stepped as they arrive, because the core must see each write done
+ * before it hears anything else; produced batches are only appended. At the end of the turn the node runs a pass: the
+ * core learns once how far the log got, and everything that this completed is answered.
+ *
+ * What can go wrong. A full disk: producers are refused, a follower takes the append for lost, and a new leader that
+ * can't store its first batch starts again as a follower from what its log holds, as a restarted process would. A failed
+ * disk or a broken invariant is the node's matter (`ReplicaHost`).
+ */
+import { invariant, VarveError } from '../errors.js';
+import { ControlKind, type Log } from '../log/log.js';
+import { Raft } from '../raft/raft.js';
+import type { HardState, LogWrite, Message, NodeId, Ready, Role } from '../raft/types.js';
+import { DATA_FRAME_BYTES } from '../rpc/protocol.js';
+import { type ControlTracker, decodeLogStart, encodeLogStart, scanControls } from './control-batches.js';
+import { FetchQueue } from './fetch-queue.js';
+import { ProduceQueue, type ProduceRequest } from './produce-request.js';
+import type { ReceivedAppend } from './raft-codec.js';
+import type { PartitionStatus } from './status.js';
+
+/** What a replica needs of its node. */
+export interface ReplicaHost {
+  readonly nodeId: NodeId;
+  readonly voters: readonly NodeId[];
+  readonly heartbeatTicks: number;
+  readonly electionTicks: number;
+  readonly maxInflightMessages: number;
+  readonly maxInflightBytes: number;
+  send(replica: Replica, message: Message, bodies: readonly Buffer[], bytes: number): void;
+  /** Asks for `pass` at the end of this turn. */
+  schedule(replica: Replica): void;
+  onLeadership(replica: Replica): void;
+  /** The store accepts nothing any more. */
+  onDiskFailed(error: VarveError): void;
+  /** A contradiction: the node must stop. */
+  onFatal(error: unknown): void;
+  warn(replica: Replica, event: string, error: unknown): void;
+}
+
+/** Ticks after which a leader that could not even store its first batch takes part again. */
+const FULL_DISK_PAUSE_TICKS = 20;
+
+interface WaitingDelete {
+  readonly end: number;
+  readonly done: (error?: VarveError) => void;
+}
+
+export class Replica {
+  readonly log: Log;
+  readonly host: ReplicaHost;
+  readonly fetches = new FetchQueue();
+  /** Set by the node while this replica is on its list for the pass. */
+  scheduled = false;
+
+  #raft: Raft;
+  #role: Role = 'follower';
+  #term: number;
+  #leader: NodeId = 0;
+  #highWatermark: number;
+  /** End of the leader-change batch of this leadership: nothing is read before it is committed. */
+  #leaderChangeEnd = Number.POSITIVE_INFINITY;
+  #appended = false;
+  #pauseTicks = 0;
+  #stopped: VarveError | undefined;
+  /** Hard states on their way to the disk. */
+  #unsavedStates = 0;
+  readonly #ackedByLeader = new ProduceQueue();
+  readonly #ackedByAll = new ProduceQueue();
+  readonly #controls: ControlTracker;
+  #deletes: WaitingDelete[] = [];
+  #deletion: Promise<void> = Promise.resolve();
+
+  constructor(log: Log, host: ReplicaHost) {
+    this.log = log;
+    this.host = host;
+    this.#term = log.hardState.term;
+    this.#highWatermark = log.highWatermark;
+    this.#controls = scanControls(log);
+    this.#raft = this.#createCore();
+    log.onProgress = () => {
+      this.#appended = true;
+      host.schedule(this);
+    };
+    // The core of a single voter has something to do from the start.
+    host.schedule(this);
+  }
+
+  get role(): Role {
+    return this.#role;
+  }
+
+  get term(): number {
+    return this.#term;
+  }
+
+  /** 0: unknown. */
+  get leader(): NodeId {
+    return this.#leader;
+  }
+
+  get highWatermark(): number {
+    return this.#highWatermark;
+  }
+
+  get isLeader(): boolean {
+    return this.#role === 'leader';
+  }
+
+  /** A new leader may hold records that were never committed below offsets it knows to be: it reads after its own first commit. */
+  get mayRead(): boolean {
+    return this.#role === 'leader' && this.#highWatermark >= this.#leaderChangeEnd;
+  }
+
+  get stopped(): VarveError | undefined {
+    return this.#stopped;
+  }
+
+  status(): PartitionStatus {
+    const { log } = this;
+    return {
+      topic: log.topic,
+      topicId: log.topicId,
+      partition: log.partition,
+      flush: log.options.flush,
+      role: this.#role,
+      leader: this.#leader,
+      term: this.#term,
+      logStart: log.start,
+      logEnd: log.end,
+      written: log.written,
+      durable: log.durable,
+      highWatermark: this.#highWatermark,
+      generation: log.generation,
+      throttled: log.throttled,
+      waitingProduces: this.#ackedByLeader.length + this.#ackedByAll.length,
+      waitingFetches: this.fetches.length,
+      stopped: this.#stopped?.message ?? '',
+      recovery: log.recovery,
+      followers: this.#raft.peers(),
+    };
+  }
+
+  /** A message for this group, already checked. */
+  step(message: Message): void {
+    if (this.#isOut) return;
+    this.#guard(() => {
+      this.#raft.step(message);
+      this.#drain();
+    });
+  }
+
+  /** One tick of the clock. */
+  tick(now: number): void {
+    this.fetches.expire(now);
+    this.#ackedByLeader.expire(now, 'the leader did not store it in time');
+    this.#ackedByAll.expire(now, 'it was not replicated to a majority in time; it may still be');
+    if (this.#stopped !== undefined) return;
+    if (this.#pauseTicks > 0) {
+      if (--this.#pauseTicks === 0) this.#restartCore();
+      return;
+    }
+    this.#guard(() => {
+      this.#raft.tick();
+      this.#drain();
+    });
+  }
+
+  /** The connection that carries batches was lost, and perhaps what was on it. */
+  peerUnreachable(peer: NodeId): void {
+    if (!this.#isOut) this.#guard(() => this.#raft.peerUnreachable(peer));
+  }
+
+  /** There is a new connection, perhaps to another incarnation: what the peer said before counts no more. */
+  peerReset(peer: NodeId): void {
+    if (this.#isOut) return;
+    this.#guard(() => {
+      this.#raft.peerReset(peer);
+      this.#drain();
+    });
+  }
+
+  /**
+   * Appends the batches in body[start, end) as the leader; `part` of the request is settled when its acks are met.
+   * @throws VarveError NOT_LEADER, DISK_FULL, or what is wrong with the batches: nothing was appended
+   */
+  produce(request: ProduceRequest, part: number, body: Buffer, start: number, end: number): void {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    if (this.#role !== 'leader') throw this.notLeader();
+    const { baseOffset, lastOffset } = this.log.appendProduced(body, start, end, this.#term);
+    this.#appended = true;
+    this.host.schedule(this);
+    if (request.acks === 0) request.succeed(part, baseOffset, this.log.start);
+    else (request.acks === 1 ? this.#ackedByLeader : this.#ackedByAll).push(request, part, baseOffset, lastOffset + 1);
+  }
+
+  /**
+   * Appends a control batch that moves the log start of every replica; resolves once it is committed and done here.
+   * @throws VarveError NOT_LEADER, OFFSET_OUT_OF_RANGE
+   */
+  deleteBefore(offset: number): Promise<void> {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    if (!this.mayRead) throw this.notLeader();
+    if (offset > this.#highWatermark) {
+      throw new VarveError(
+        'OFFSET_OUT_OF_RANGE',
+        `${this.name} can't be deleted up to ${offset}: only what is below the high watermark ${this.#highWatermark} is final`,
+      );
+    }
+    if (offset <= this.log.start) return Promise.resolve();
+    const start = this.log.end;
+    const { lastOffset } = this.log.appendControl(ControlKind.LogStart, encodeLogStart(offset), this.#term);
+    this.#controls.add({ start, end: lastOffset + 1, logStart: offset });
+    this.#appended = true;
+    this.host.schedule(this);
+    return new Promise((resolve, reject) => {
+      const done = (error?: VarveError): void => (error === undefined ? resolve() : reject(error));
+      this.#deletes.push({ end: lastOffset + 1, done });
+    });
+  }
+
+  get name(): string {
+    return `${this.log.topic}-${this.log.partition}`;
+  }
+
+  notLeader(): VarveError {
+    const leader = this.#leader !== 0 && this.#leader !== this.host.nodeId ? `node ${this.#leader} leads it` : '';
+    const mine = this.#role === 'leader' ? 'its leadership is too new to answer' : leader;
+    return new VarveError('NOT_LEADER', `${this.name}: ${mine || 'its leader is not known at present'}`);
+  }
+
+  /** The end of a turn: tells the core how far the log got, and answers what that completed. */
+  pass(): void {
+    if (!this.#isOut) {
+      this.#guard(() => {
+        if (this.#appended) {
+          this.#appended = false;
+          if (this.#role === 'leader') this.#raft.accepted();
+          this.#reportProgress();
+        }
+        this.#drain();
+      });
+    }
+    if (this.#role === 'leader') {
+      const { log } = this;
+      this.#ackedByLeader.completeTo(log.options.flush === 'sync' ? log.durable : log.written, log.start);
+    }
+  }
+
+  /** Takes part in nothing any more; what waits is told why. Reads of what is committed go on. */
+  stop(reason: VarveError): void {
+    if (this.#stopped !== undefined) return;
+    this.#stopped = reason;
+    this.log.onProgress = undefined;
+    this.#leader = 0;
+    this.#role = 'follower';
+    this.#failWaiting(reason.message);
+  }
+
+  /** Resolves when deletions that were begun are done. */
+  async idle(): Promise<void> {
+    await this.#deletion;
+  }
+
+  get #isOut(): boolean {
+    return this.#stopped !== undefined || this.#pauseTicks > 0;
+  }
+
+  #createCore(): Raft {
+    const { log, host } = this;
+    return new Raft({
+      id: host.nodeId,
+      voters: host.voters,
+      hardState: log.hardState,
+      highWatermark: log.highWatermark,
+      progress: { generation: log.generation, written: log.written, durable: log.durable },
+      log,
+      countBy: log.options.flush === 'sync' ? 'durable' : 'written',
+      heartbeatTicks: host.heartbeatTicks,
+      electionTicks: host.electionTicks,
+      maxInflightMessages: host.maxInflightMessages,
+      maxInflightBytes: host.maxInflightBytes,
+      maxAppendBytes: DATA_FRAME_BYTES,
+      random: Math.random,
+    });
+  }
+
+  #reportProgress(): void {
+    const { generation, written, durable } = this.log;
+    this.#raft.logProgress({ generation, written, durable });
+  }
+
+  /** Carries out what the core asks for, until it asks for nothing. */
+  #drain(): void {
+    for (;;) {
+      const ready = this.#raft.ready();
+      if (ready === undefined) return;
+      for (const write of ready.writes) this.#write(write);
+      if (ready.hardState !== undefined) this.#save(ready.hardState);
+      for (const message of ready.messages) this.#send(message);
+      if (ready.highWatermark !== undefined) this.#advance(ready.highWatermark);
+      if (ready.leadership !== undefined) this.#setLeadership(ready.leadership);
+      if (ready.writes.length > 0) {
+        if (ready.writes.some((write) => write.type === 'leader-change')) this.#raft.accepted();
+        this.#reportProgress();
+      }
+    }
+  }
+
+  #write(write: LogWrite): void {
+    const { log } = this;
+    switch (write.type) {
+      case 'truncate':
+        this.#controls.truncate(write.to);
+        log.truncate(write.to);
+        break;
+      case 'append': {
+        const { body, batches, term } = write.message as ReceivedAppend;
+        const first = batches.find((batch) => batch.start >= write.from);
+        if (first === undefined) break;
+        invariant(
+          first.start === log.end,
+          `${this.name}: an append at ${first.start} does not join the end ${log.end}`,
+        );
+        try {
+          log.appendReplicated(body, first.position, body.length, term);
+        } catch (error) {
+          // To the core a refused append is a lost message: the leader sends it again.
+          if (!(error instanceof VarveError) || (error.code !== 'DISK_FULL' && error.code !== 'OVERLOADED'))
+            throw error;
+          this.host.warn(this, 'append-refused', error);
+          break;
+        }
+        for (const batch of batches) {
+          if (!batch.isControl || batch.start < write.from) continue;
+          const logStart = decodeLogStart(body, batch.position);
+          if (logStart !== undefined) this.#controls.add({ start: batch.start, end: batch.end, logStart });
+        }
+        break;
+      }
+      case 'leader-change': {
+        const { lastOffset } = log.appendControl(ControlKind.LeaderChange, NO_VALUE, write.epoch);
+        this.#leaderChangeEnd = lastOffset + 1;
+        break;
+      }
+    }
+  }
+
+  #save(state: HardState): void {
+    const raft = this.#raft;
+    this.#unsavedStates++;
+    this.log.saveHardState(state, () => {
+      this.#unsavedStates--;
+      // A core that was replaced meanwhile began from the log's own hard state.
+      if (raft !== this.#raft || this.#stopped !== undefined) return;
+      this.#guard(() => {
+        raft.hardStateDurable(state);
+        this.#drain();
+      });
+    });
+  }
+
+  #send(message: Message): void {
+    if (message.type !== 'append' || message.end === message.start) {
+      this.host.send(this, message, NO_BODIES, 0);
+      return;
+    }
+    const { views, nextOffset } = this.log.viewsFrom(message.start, message.bytes, 'end');
+    let bytes = 0;
+    for (const view of views) bytes += view.length;
+    // The log was cut since the core named the span: the message is as good as lost, which Raft is made for.
+    if (nextOffset !== message.end || bytes !== message.bytes) return;
+    this.host.send(this, message, views, bytes);
+  }
+
+  /**
+   * Publishes a new high watermark. A control batch that moves the log start takes effect just before the high watermark
+   * passes it, so that in the journal, which is one ordered stream, the one never appears without the other.
+   */
+  #advance(to: number): void {
+    const { log } = this;
+    for (const control of this.#controls.takeTo(to)) {
+      log.advanceHighWatermark(control.start);
+      const done = log.deleteBefore(Math.min(control.logStart, control.start));
+      this.#deletion = Promise.all([this.#deletion, done]).then(
+        () => {},
+        (error) => this.host.warn(this, 'delete-failed', error),
+      );
+    }
+    log.advanceHighWatermark(to);
+    this.#highWatermark = to;
+    this.#ackedByAll.completeTo(to, log.start);
+    this.#completeDeletes(to);
+    this.fetches.wake();
+  }
+
+  #completeDeletes(to: number): void {
+    while (this.#deletes.length > 0 && this.#deletes[0]!.end <= to) {
+      const { done } = this.#deletes.shift()!;
+      void this.#deletion.then(() => done());
+    }
+  }
+
+  #setLeadership(leadership: NonNullable<Ready['leadership']>): void {
+    const led = this.#role === 'leader';
+    const sameReign = led && leadership.role === 'leader' && leadership.term === this.#term;
+    this.#role = leadership.role;
+    this.#term = leadership.term;
+    this.#leader = leadership.leader;
+    if (led && !sameReign) {
+      this.#failWaiting('this node no longer leads the partition; the new leader may or may not have it');
+    }
+    if (leadership.role !== 'leader') this.#leaderChangeEnd = Number.POSITIVE_INFINITY;
+    this.fetches.wake();
+    this.host.onLeadership(this);
+  }
+
+  #failWaiting(why: string): void {
+    this.#ackedByLeader.failAll('OUTCOME_UNKNOWN', `${this.name}: ${why}`);
+    this.#ackedByAll.failAll('OUTCOME_UNKNOWN', `${this.name}: ${why}`);
+    const deletes = this.#deletes;
+    this.#deletes = [];
+    for (const { done } of deletes) done(new VarveError('OUTCOME_UNKNOWN', `${this.name}: ${why}`));
+    this.fetches.wake();
+  }
+
+  /** Everything that enters the core goes through here: the core is never used again after it, or the log under it, threw. */
+  #guard(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      if (!(error instanceof VarveError)) this.host.onFatal(error);
+      else if (error.code === 'DISK_FAILED') this.host.onDiskFailed(error);
+      else if (error.code === 'DISK_FULL') this.#pause(error);
+      else if (error.code === 'CLOSED') this.stop(error);
+      else this.host.onFatal(error);
+    }
+  }
+
+  /** The log could not take what the core had decided: the core is out of step and is replaced after a while. */
+  #pause(error: VarveError): void {
+    this.#pauseTicks = FULL_DISK_PAUSE_TICKS;
+    this.host.warn(this, 'disk-full', error);
+    this.#setLeadership({ role: 'follower', term: this.#term, leader: 0 });
+  }
+
+  #restartCore(): void {
+    // The log must answer with the state that is durable: a vote in flight could otherwise be given twice.
+    if (this.#unsavedStates > 0) {
+      this.#pauseTicks = 1;
+      return;
+    }
+    this.#raft = this.#createCore();
+    this.#term = this.log.hardState.term;
+    this.#appended = false;
+  }
+}
+
+const NO_VALUE = Buffer.alloc(0);
+const NO_BODIES: readonly Buffer[] = [];
