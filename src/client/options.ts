@@ -42,8 +42,11 @@ export interface SendResult {
   readonly offset: number;
 }
 
-/** Completion of `Producer.enqueue`: no promise per record. Called once, with an error or an offset. */
-export type SendCallback = (error: Error | null, offset: number) => void;
+/**
+ * Completion of `Producer.enqueue`: no promise per record. Called once, with an error or an offset (−1 under acks: 0), and
+ * the partition that was given or chosen (−1 when none could be).
+ */
+export type SendCallback = (error: Error | null, offset: number, partition: number) => void;
 
 export interface ConsumerOptions extends ClientOptions {
   readonly topic: string;

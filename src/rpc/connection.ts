@@ -61,6 +61,13 @@ interface Pending {
   readonly done: ReplyCallback;
 }
 
+/** A frame without a reply whose sender wants to know when the kernel has taken it. */
+interface Unwritten {
+  /** As in `Pending`. */
+  readonly frame: number;
+  readonly done: (error: VarveError | undefined) => void;
+}
+
 const NO_BODIES: readonly Buffer[] = [];
 const NO_HEADER: unknown[] = [];
 const NO_BYTES: Buffer = Buffer.alloc(0);
@@ -107,6 +114,7 @@ export class Connection {
   #state: 'open' | 'closing' | 'closed' = 'open';
   #reason: VarveError | undefined;
   readonly #pending = new Map<number, Pending>();
+  #unwritten: Unwritten[] = [];
   #lastCorrelationId = 0;
   #sweep: NodeJS.Timeout | undefined;
   #linger: NodeJS.Timeout | undefined;
@@ -228,6 +236,21 @@ export class Connection {
     return this.#enqueue(type, 0, header, bodies ?? NO_BODIES) === undefined;
   }
 
+  /**
+   * As `send`; `done` is called once, never before this returns: when the kernel has taken the frame, or with
+   * CONNECTION_LOST, OVERLOADED (it never left) or OUTCOME_UNKNOWN.
+   */
+  sendWith(
+    type: number,
+    header: readonly unknown[],
+    bodies: readonly Buffer[] | undefined,
+    done: (error: VarveError | undefined) => void,
+  ): void {
+    const refused = this.#enqueue(type, 0, header, bodies ?? NO_BODIES);
+    if (refused !== undefined) queueMicrotask(() => done(refused));
+    else this.#unwritten.push({ frame: this.#framesQueued, done });
+  }
+
   /** Answers a request. A reply that can't be delivered closes the connection: the peer must not wait for it. */
   reply(type: number, correlationId: number, header: readonly unknown[], bodies?: readonly Buffer[]): void {
     if (this.#state !== 'open') return;
@@ -261,13 +284,13 @@ export class Connection {
     this.#framesWritten = this.#framesQueued;
     if (this.#state === 'closed') return;
     const socket = this.#socket;
-    if (queue.length === 1) {
-      socket.write(queue[0]!);
-    } else {
-      socket.cork();
-      for (const buffer of mergeSmall(queue)) socket.write(buffer);
-      socket.uncork();
-    }
+    const buffers = queue.length === 1 ? queue : mergeSmall(queue);
+    const last = buffers.length - 1;
+    socket.cork();
+    for (let i = 0; i < last; i++) socket.write(buffers[i]!);
+    if (this.#unwritten.length === 0) socket.write(buffers[last]!);
+    else this.#writeAndTell(buffers[last]!, this.#framesWritten);
+    socket.uncork();
     if (this.#blocked && socket.writableLength < this.#outgoingHighBytes / 2) this.#unblock();
   }
 
@@ -321,6 +344,18 @@ export class Connection {
       if (this.holdWhenBlocked) this.hold(Hold.Outgoing);
     }
     return undefined;
+  }
+
+  /** Writes the last buffer of a turn; tells those who wait for the kernel to have taken it. */
+  #writeAndTell(buffer: Buffer, framesWritten: number): void {
+    this.#socket.write(buffer, (failed) => {
+      // A write that fails ends the connection, and that tells them.
+      if (failed) return;
+      const unwritten = this.#unwritten;
+      let taken = 0;
+      while (taken < unwritten.length && unwritten[taken]!.frame <= framesWritten) taken++;
+      for (const { done } of unwritten.splice(0, taken)) done(undefined);
+    });
   }
 
   #onData(chunk: Buffer): void {
@@ -416,6 +451,10 @@ export class Connection {
 
   #failPending(reason: VarveError): void {
     this.#stopSweep();
+    for (const { frame, done } of this.#unwritten.splice(0)) {
+      const code: ErrorCode = frame <= this.#framesWritten ? 'OUTCOME_UNKNOWN' : 'CONNECTION_LOST';
+      done(new VarveError(code, reason.message, { cause: reason }));
+    }
     if (this.#pending.size === 0) return;
     const all = [...this.#pending.values()];
     this.#pending.clear();
