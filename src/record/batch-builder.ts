@@ -44,6 +44,9 @@ const MAX_BYTES = 0x7fff_ffff;
 /** Upper bound of a record's parts besides key, value and headers: six varints and the attributes. */
 const RECORD_OVERHEAD_BYTES = 48;
 
+/** The last millisecond that a JavaScript Date can name. */
+const MAX_TIMESTAMP = 8.64e15;
+
 type Bytes = Uint8Array | string | null | undefined;
 
 export interface BatchBuilderOptions {
@@ -84,7 +87,7 @@ export class BatchBuilder {
    * @throws VarveError INVALID_ARGUMENT
    */
   append(timestamp: number, key: Bytes, value: Bytes, headers?: readonly Header[]): number {
-    if (!Number.isSafeInteger(timestamp) || timestamp < -1) {
+    if (!Number.isInteger(timestamp) || timestamp < -1 || timestamp > MAX_TIMESTAMP) {
       throw new VarveError(
         'INVALID_ARGUMENT',
         `record timestamp ${timestamp}: give whole milliseconds since the epoch`,

@@ -83,7 +83,7 @@ export class VarintReader {
       magnitude += (byte & 0x7f) * weight;
       weight *= 128;
       if (byte < 0x80) {
-        if (magnitude > Number.MAX_SAFE_INTEGER - 1) break;
+        if (magnitude > Number.MAX_SAFE_INTEGER) break;
         this.pos = pos;
         return (zigzag & 1) === 0 ? magnitude : -magnitude - 1;
       }
