@@ -12,6 +12,7 @@ import {
   isControlAt,
   lastOffsetAt,
 } from '../src/record/record-batch.js';
+import { VarveError } from '../src/errors.js';
 import type { Ledger } from './ledger.js';
 import type { RecordSource } from './payload/record-source.js';
 
@@ -26,7 +27,7 @@ export interface Verification {
   readonly duplicates: number;
   /** There, after a later one of the same producer. */
   readonly outOfOrder: number;
-  /** There, with other bytes. */
+  /** There, with other bytes; a batch that does not decode or whose CRC is wrong counts once. */
   readonly corrupt: number;
   /** There, and never sent by this run. */
   readonly foreign: number;
@@ -74,9 +75,17 @@ export class Verifier {
 
   /** Whole batches, as they lie in the log, one run after the other. Checks their CRCs, then every record. */
   async addBatches(bytes: Buffer): Promise<void> {
-    for (let at = 0; at + BATCH_HEADER_BYTES <= bytes.length; ) {
-      const end = at + batchSizeAt(bytes, at);
-      await this.#addBatch(bytes, at, end);
+    for (let at = 0; at < bytes.length; ) {
+      const end = at + BATCH_HEADER_BYTES <= bytes.length ? at + batchSizeAt(bytes, at) : bytes.length;
+      try {
+        await this.#addBatch(bytes, at, end);
+      } catch (error) {
+        if (!(error instanceof VarveError)) throw error;
+        this.#corrupt += 1;
+        this.#note(`a damaged batch from offset ${this.#nextOffset} on: ${error.message}`);
+      }
+      // Behind a length that cannot be, nothing can be told apart any more.
+      if (end <= at) return;
       at = end;
     }
   }
@@ -84,13 +93,17 @@ export class Verifier {
   /** A record of the log. `addBatches` calls this for each record of each batch. */
   addRecord(offset: number, bytes: Buffer, start: number, length: number): void {
     const identity = this.#source.identify(bytes, start, length);
-    if (identity === undefined || identity.producer >= this.#seen.length) return this.#found('foreign', offset);
+    const seen = identity === undefined ? undefined : this.#seen[identity.producer];
+    if (identity === undefined || seen === undefined || identity.sequence >= seen.length) {
+      this.#found('foreign', offset);
+      return;
+    }
     const { producer, sequence } = identity;
-    const seen = this.#seen[producer] as Uint8Array;
-    if (sequence >= seen.length) return this.#found('foreign', offset);
-    if (!this.#source.matches(bytes, start, producer, sequence))
-      return this.#found('corrupt', offset, producer, sequence);
-    if (seen[sequence] === 1) return this.#found('duplicate', offset, producer, sequence);
+    const isRight = this.#source.matches(bytes, start, producer, sequence);
+    if (!isRight || seen[sequence] === 1) {
+      this.#found(isRight ? 'duplicate' : 'corrupt', offset, producer, sequence);
+      return;
+    }
     seen[sequence] = 1;
     this.#verified += 1;
     if (sequence < (this.#highest[producer] as number)) this.#found('out of order', offset, producer, sequence);

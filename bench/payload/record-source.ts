@@ -101,9 +101,9 @@ export class RecordSource {
       target[at] = ZERO + (rest - next * 10);
       rest = next;
     }
-    const hash = mix(this.#runSeed ^ mix(Math.imul(producer + 1, 0x9e3779b1) ^ sequence));
-    writeNonce(target, NONCE_AT, hash);
-    writeNonce(target, NONCE_AT + NONCE_LENGTH / 2, mix(hash ^ 0x5bd1e995));
+    const salt = mix(this.#runSeed ^ Math.imul(producer + 1, 0x9e3779b1));
+    writeNonce(target, NONCE_AT, mix(salt ^ sequence));
+    writeNonce(target, NONCE_AT + NONCE_LENGTH / 2, mix(~salt + Math.imul(sequence, 0x5bd1e995)));
   }
 
   /** Who wrote this record, undefined when it is none of this run's. Says nothing about the rest of its bytes. */

@@ -61,7 +61,7 @@ export function rangeChart(name: string, rows: readonly RangeRow[], axis: (value
     const left = ((100 * i) / (high - low)).toFixed(2);
     return `<span style="left:${left}%">${escapeHtml(axis(10 ** (low + i)))}</span>`;
   }).join('');
-  return chart(name, rows, marks) + `<div class="axis" aria-hidden="true"><b></b><div>${ticks}</div><b></b></div>`;
+  return `${chart(name, rows, marks)}<div class="axis" aria-hidden="true"><b></b><div>${ticks}</div><b></b></div>`;
 }
 
 export interface RatioRow {
