@@ -1,13 +1,20 @@
 /** The public API of Varve. Everything a broker's author imports is named here, and nothing else is public. */
 export { ERROR_CODES, type ErrorCode, VarveError } from './errors.js';
+export { Admin } from './client/admin.js';
+export { Consumer } from './client/consumer.js';
+export type { FetchedBatches } from './client/fetched-batches.js';
+export type { FoundOffset } from './client/list-offset.js';
+export type { ClusterMetadata, PartitionMetadata, TopicMetadata } from './client/metadata-cache.js';
 export type {
   Acks,
   ClientOptions,
   ConsumerOptions,
   ProducerOptions,
   ProducerRecord,
+  SendCallback,
   SendResult,
 } from './client/options.js';
+export { Producer } from './client/producer.js';
 export type { FlushMode } from './disk/disk.js';
 export type { AppendedRange, Log, ReadOptions, ReadResult, ReadViewsResult, RecoveryReport } from './log/log.js';
 export type { LogOptions, StoreOptions } from './log/options.js';
