@@ -1,0 +1,124 @@
+/**
+ * The referee of the simulation: it sees every node from outside, also what no node can know, and checks the properties of
+ * Raft (paper, figure 3) whenever something changed. It shares no code with the core.
+ *
+ * Each batch gets an identity from all that precedes it (a hash chain, with exact comparison instead of a hash), so
+ * "the logs are equal up to here" is one comparison.
+ */
+import assert from 'node:assert/strict';
+import type { Message } from '../../src/raft/types.js';
+import type { MemoryStore, StoredBatch } from './memory-store.js';
+
+export class Referee {
+  readonly #countBy: 'durable' | 'written';
+  readonly #stores: ReadonlyMap<number, MemoryStore>;
+  /** Identity of a batch: its own content and the identity of the batch before it. */
+  readonly #chains = new Map<string, number>();
+  /** Log matching: (epoch, start) → identity. */
+  readonly #identities = new Map<string, number>();
+  readonly #leaders = new Map<number, string>();
+  /** Every batch that was ever committed, in order. */
+  readonly committed: StoredBatch[] = [];
+
+  constructor(stores: ReadonlyMap<number, MemoryStore>, countBy: 'durable' | 'written') {
+    this.#stores = stores;
+    this.#countBy = countBy;
+  }
+
+  get committedEnd(): number {
+    return this.committed.at(-1)?.end ?? 0;
+  }
+
+  /** Log matching: a batch of one (start, epoch) has one content and one past, on whichever node. */
+  stored(node: number, batch: StoredBatch, previous: StoredBatch | undefined): void {
+    const past = previous === undefined ? (batch.start === 0 ? 0 : undefined) : this.#identity(previous);
+    // The batch before is gone by retention: its identity is known by position only.
+    if (past === undefined) return;
+    const chain = `${past}|${batch.start}|${batch.end}|${batch.epoch}|${batch.value}`;
+    let identity = this.#chains.get(chain);
+    if (identity === undefined) {
+      identity = this.#chains.size + 1;
+      this.#chains.set(chain, identity);
+    }
+    const key = `${batch.epoch}:${batch.start}`;
+    const known = this.#identities.get(key);
+    if (known === undefined) this.#identities.set(key, identity);
+    else assert.equal(identity, known, `log matching: node ${node} has another batch or past at ${key}`);
+  }
+
+  #identity(batch: StoredBatch): number | undefined {
+    return this.#identities.get(`${batch.epoch}:${batch.start}`);
+  }
+
+  /** Election safety and leader completeness. */
+  elected(node: number, incarnation: number, term: number): void {
+    const who = `${node}.${incarnation}`;
+    const other = this.#leaders.get(term);
+    assert(other === undefined || other === who, `election safety: ${other} and ${who} both lead term ${term}`);
+    this.#leaders.set(term, who);
+    const store = this.#stores.get(node)!;
+    const last = this.committed.at(-1);
+    if (last === undefined || last.end <= store.start) return;
+    assert(
+      store.batches.some((batch) => same(batch, last)),
+      `leader completeness: node ${node} leads term ${term} without the committed batch at ${last.start}`,
+    );
+  }
+
+  /** State-machine safety for followers; for leaders also that the commit was allowed. */
+  committedTo(node: number, isLeader: boolean, term: number, from: number, to: number): void {
+    assert(to >= from, `node ${node}: high watermark went back from ${from} to ${to}`);
+    const store = this.#stores.get(node)!;
+    assert(to <= store.end, `node ${node}: high watermark ${to} is above the log end ${store.end}`);
+    const batches = store.batches.filter((batch) => batch.end > from && batch.start < to);
+    assert(to <= store.start || batches.at(-1)?.end === to, `node ${node}: high watermark ${to} is inside a batch`);
+    for (const batch of batches) {
+      if (batch.start < this.committedEnd) {
+        assert(
+          this.committed.some((known) => same(known, batch)),
+          `state-machine safety: node ${node} committed another batch at ${batch.start}`,
+        );
+        continue;
+      }
+      assert(isLeader, `node ${node}, no leader, committed ${batch.start} before any leader did`);
+      assert.equal(batch.start, this.committedEnd);
+      this.committed.push(batch);
+      if (batch.end === to) this.#checkCommit(node, term, batch);
+    }
+  }
+
+  #checkCommit(node: number, term: number, last: StoredBatch): void {
+    assert.equal(last.epoch, term, `node ${node} of term ${term} committed a batch of epoch ${last.epoch} by count`);
+    let holders = 0;
+    for (const store of this.#stores.values()) {
+      const batches = this.#countBy === 'durable' ? store.image.batches : store.batches;
+      if (batches.some((batch) => same(batch, last))) holders++;
+    }
+    assert(
+      holders > this.#stores.size / 2,
+      `node ${node} committed up to ${last.end}, which ${holders} of ${this.#stores.size} nodes hold (${this.#countBy})`,
+    );
+  }
+
+  /** The hard state behind a message is on disk before the message leaves. */
+  sent(message: Message): void {
+    const { state } = this.#stores.get(message.from)!.image;
+    const asksOnly = message.type === 'pre-vote' || (message.type === 'pre-vote-reply' && message.granted);
+    if (asksOnly) return;
+    assert(
+      message.term <= state.term,
+      `node ${message.from} sent a ${message.type} of term ${message.term} while term ${state.term} is on its disk`,
+    );
+    if (message.term !== state.term) return;
+    const vote =
+      message.type === 'vote' ? message.from : message.type === 'vote-reply' && message.granted ? message.to : 0;
+    assert(
+      vote === 0 || state.vote === vote,
+      `node ${message.from} sent a ${message.type} to ${message.to} while its vote on disk is ${state.vote}`,
+    );
+  }
+}
+
+export function same(a: StoredBatch, b: StoredBatch): boolean {
+  return a.start === b.start && a.end === b.end && a.epoch === b.epoch && a.value === b.value;
+}

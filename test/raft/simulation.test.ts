@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+import { Prng } from './prng.js';
+import { Simulation, type Weather } from './simulation.js';
+
+/** RAFT_SEED replays one run, RAFT_SEEDS sets how many are tried. */
+const REPLAY = process.env['RAFT_SEED'];
+const SEEDS = Number(process.env['RAFT_SEEDS'] ?? 150);
+const FIRST = 1;
+
+/** Every seed has its own weather, so that quiet and rough runs of each kind are among them. */
+function weatherOf(prng: Prng): Weather {
+  return {
+    loss: prng.pick([0, 0.02, 0.1, 0.3]),
+    duplication: prng.pick([0, 0.1, 0.4]),
+    delayMax: prng.pick([1, 3, 10, 25]),
+    crash: prng.pick([0, 0.002, 0.01]),
+    restart: prng.pick([0.02, 0.2]),
+    partition: prng.pick([0, 0.005, 0.03]),
+    heal: prng.pick([0.02, 0.1]),
+    sync: prng.pick([0.05, 0.3, 0.9]),
+    tick: prng.pick([0.3, 0.6, 1]),
+    propose: prng.pick([0.05, 0.3, 0.8]),
+    retention: prng.pick([0, 0.02]),
+  };
+}
+
+function play(seed: number, countBy: 'durable' | 'written'): number {
+  const prng = new Prng(seed ^ 0x5eed);
+  const simulation = new Simulation(seed, prng.pick([2, 3, 3, 3, 5]), countBy);
+  try {
+    for (let phase = 0; phase < 3; phase++) simulation.run(250, weatherOf(prng));
+    simulation.recover();
+  } catch (error) {
+    const replay = `RAFT_SEED=${seed} npx vitest run test/raft/simulation.test.ts -t ${countBy}`;
+    const message = `seed ${seed} failed; replay: ${replay}\n${(error as Error).message}\n${simulation.trace.join('\n')}`;
+    throw new Error(message, { cause: error });
+  }
+  return simulation.committedBatches;
+}
+
+describe('a cluster under loss, duplication, reordering, partitions, slow disks and crashes', () => {
+  for (const countBy of ['durable', 'written'] as const) {
+    it(`keeps every promise of Raft and recovers when counting by ${countBy}`, () => {
+      const seeds = REPLAY === undefined ? Array.from({ length: SEEDS }, (_, i) => FIRST + i) : [Number(REPLAY)];
+      let committed = 0;
+      for (const seed of seeds) committed += play(seed, countBy);
+      // A simulation in which nothing happens keeps every promise.
+      expect(committed).toBeGreaterThan(seeds.length);
+    });
+  }
+});
