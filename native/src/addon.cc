@@ -3,6 +3,9 @@
 
 #include "node_checksum.h"
 #include "node_environment.h"
+#include "node_journal.h"
+#include "node_segment.h"
+#include "node_store.h"
 
 namespace varve {
 namespace {
@@ -24,6 +27,9 @@ napi_value initialize(napi_env env, napi_value exports) {
   check(napi_set_instance_data(env, environment, release, nullptr), "napi_set_instance_data");
   set_function(env, exports, "configure", configure);
   export_checksum(env, exports);
+  export_store(env, exports);
+  export_segment(env, exports);
+  export_journal(env, exports);
   return exports;
 }
 

@@ -8,6 +8,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ErrorCode, VarveError } from '../errors.js';
 import type { Crc32c, ScanBatches, ScanEnd, ScanResult } from './batch-scan.js';
+import type { JournalStats } from './disk.js';
+
+declare const store: unique symbol;
+declare const segment: unique symbol;
+/** An open data directory with its threads. */
+export type NativeStoreHandle = { readonly [store]: never };
+export type NativeSegmentHandle = { readonly [segment]: never };
 
 /** What the addon exports. Numbers are checked by it; the classes that make them comfortable are in this folder. */
 interface Addon {
@@ -22,6 +29,64 @@ interface Addon {
     minEpoch: number,
     maxBatches: number,
   ): { end: number; validEnd: number; batches: Float64Array };
+
+  openStore(root: string): NativeStoreHandle;
+  closeStore(store: NativeStoreHandle): Promise<void>;
+
+  createSegment(store: NativeStoreHandle, path: string, reserveBytes: number): NativeSegmentHandle;
+  openSegment(store: NativeStoreHandle, path: string, reserveBytes: number, size: number): NativeSegmentHandle;
+  openSegmentReadOnly(store: NativeStoreHandle, path: string): NativeSegmentHandle;
+  appendSegment(segment: NativeSegmentHandle, source: Uint8Array, start: number, end: number): number;
+  segmentSize(segment: NativeSegmentHandle): number;
+  segmentPoisoned(segment: NativeSegmentHandle): boolean;
+  /** At most once per segment. */
+  segmentBuffer(segment: NativeSegmentHandle): ArrayBuffer;
+  prepareSegment(segment: NativeSegmentHandle, bytes: number): void;
+  syncSegment(segment: NativeSegmentHandle): Promise<void>;
+  closeSegment(segment: NativeSegmentHandle): void;
+
+  openJournal(
+    store: NativeStoreHandle,
+    path: string,
+    directoryId: Uint8Array,
+    firstFileNumber: number,
+    startLsn: number,
+    previousChecksum: number,
+    fileBytes: number,
+    maxGroupBytes: number,
+    asyncMaxMs: number,
+    asyncMaxBytes: number,
+    spareFiles: readonly string[],
+    progress: (durableTicket: number, error: VarveError | undefined, stopped: boolean) => void,
+  ): void;
+  registerLog(store: NativeStoreHandle, topicId: Uint8Array, partition: number): number;
+  journalAppendStored(
+    store: NativeStoreHandle,
+    log: number,
+    segment: NativeSegmentHandle,
+    segmentBaseOffset: number,
+    position: number,
+    length: number,
+    lastOffset: number,
+    epoch: number,
+    generation: number,
+    hwFloor: number,
+    mode: number,
+  ): number;
+  journalAppend(
+    store: NativeStoreHandle,
+    log: number,
+    type: number,
+    generation: number,
+    epoch: number,
+    payload: Uint8Array,
+    mode: number,
+  ): number;
+  journalFlush(store: NativeStoreHandle): number;
+  journalRecycle(store: NativeStoreHandle, fileNumber: number): void;
+  journalCurrentFileNumber(store: NativeStoreHandle): number;
+  journalStats(store: NativeStoreHandle): JournalStats;
+  journalStop(store: NativeStoreHandle): void;
 }
 
 const SUPPORTED_PLATFORMS = ['linux-x64', 'linux-arm64'];

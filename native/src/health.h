@@ -1,0 +1,37 @@
+// The first final failure of a store. A write or sync that failed says nothing about which bytes reached the disk, and
+// asking again would report success for pages the kernel has given up on; so after it nothing more is accepted, and no
+// sync is tried again, until the data directory is reopened.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+
+#include "failure.h"
+
+namespace varve {
+
+class Health {
+ public:
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
+
+  // The first failure stays.
+  void fail(const Failure& failure) {
+    const std::lock_guard lock(mutex_);
+    if (failed_.load(std::memory_order_relaxed)) return;
+    failure_ = failure;
+    failed_.store(true, std::memory_order_release);
+  }
+
+  // Only after `failed()`.
+  Failure failure() const {
+    const std::lock_guard lock(mutex_);
+    return failure_;
+  }
+
+ private:
+  std::atomic<bool> failed_{false};
+  mutable std::mutex mutex_;
+  Failure failure_{FailureCode::disk_failed, ""};
+};
+
+}  // namespace varve

@@ -1,0 +1,317 @@
+#include "journal.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace varve {
+namespace {
+
+// Relaxed records are written when this much is pending.
+constexpr uint64_t kWriteBytes = uint64_t{1} << 20;
+
+size_t latency_bucket(double microseconds) {
+  size_t bucket = 0;
+  for (double bound = 16; bucket + 1 < JournalCounters::kBuckets && microseconds >= bound; bound *= 2) bucket++;
+  return bucket;
+}
+
+}  // namespace
+
+Journal::Journal(JournalConfig config, Background& background, std::shared_ptr<Health> health,
+                 std::function<void()> notify)
+    : config_(std::move(config)),
+      health_(std::move(health)),
+      notify_(std::move(notify)),
+      files_(config_.directory, config_.file_bytes, config_.spare_files, background),
+      current_file_(config_.first_file_number),
+      group_(config_.directory_id, std::min(config_.max_group_bytes, config_.file_bytes - kJournalBlockBytes)),
+      lsn_(config_.start_lsn),
+      durable_lsn_(config_.start_lsn),
+      checksum_(config_.previous_checksum) {}
+
+std::optional<Failure> Journal::start() {
+  if (auto failure = files_.open()) return failure;
+  files_.request(config_.first_file_number);
+  thread_ = std::thread([this] { run(); });
+  return std::nullopt;
+}
+
+// ---- submitting thread ----
+
+uint32_t Journal::register_log(const LogIdentity& identity) {
+  const std::lock_guard lock(mutex_);
+  logs_.push_back(identity);
+  log_count_ = logs_.size();
+  return static_cast<uint32_t>(log_count_ - 1);
+}
+
+std::optional<Failure> Journal::submit(PendingRecord&& record, uint64_t& ticket) {
+  if (health_->failed()) return health_->failure();
+  const FlushMode mode = record.mode;
+  const uint64_t length = record.length;
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (draining_ || abandoned_) return Failure{FailureCode::closed, "the journal is closed"};
+    ticket = record.ticket = last_ticket_ = ++submitted_ticket_;
+    queue_.push_back(std::move(record));
+    queue_bytes_ += length;
+    counters_.records++;
+    counters_.payload_bytes += length;
+    if (mode == FlushMode::sync) {
+      sync_ticket_ = ticket;
+    } else if (mode == FlushMode::async) {
+      if (!queue_async_.since) queue_async_.since = Clock::now();
+      queue_async_.bytes += length;
+    }
+    // A waiting thread is woken for its first reason only; the flag says that it has not been woken yet.
+    if (waiting_) {
+      const bool starts_timer = mode == FlushMode::async && queue_async_.bytes == length;
+      const bool fills_bound = mode == FlushMode::async && taken_async_.bytes + queue_async_.bytes >= config_.async_max_bytes;
+      wake = mode == FlushMode::sync || starts_timer || fills_bound || queue_bytes_ >= kWriteBytes;
+      if (wake) waiting_ = false;
+    }
+  }
+  if (wake) wake_.notify_one();
+  return std::nullopt;
+}
+
+uint64_t Journal::request_flush() {
+  {
+    const std::lock_guard lock(mutex_);
+    sync_ticket_ = submitted_ticket_;
+  }
+  wake_.notify_one();
+  return last_ticket_;
+}
+
+JournalProgress Journal::progress() const {
+  const std::lock_guard lock(mutex_);
+  return {durable_ticket_, failure_, stopped_};
+}
+
+JournalCounters Journal::counters() const {
+  const std::lock_guard lock(mutex_);
+  JournalCounters counters = counters_;
+  counters.pending_bytes = counters.payload_bytes - durable_payload_bytes_;
+  return counters;
+}
+
+void Journal::request_stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    draining_ = true;
+  }
+  wake_.notify_one();
+  files_.stop_waiting();
+}
+
+void Journal::stop(bool drain) {
+  if (!drain) {
+    const std::lock_guard lock(mutex_);
+    abandoned_ = true;
+  }
+  request_stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+// ---- journal thread ----
+
+void Journal::run() {
+  pthread_setname_np(pthread_self(), "varve-journal");
+  std::optional<Failure> failure = open_first_file();
+  while (!failure && wait_for_work()) failure = write_group();
+  finish(failure);
+}
+
+// The header of the first file is made durable by itself: the end of the chain must be on disk even if no group ever
+// follows, because older files may be recycled.
+std::optional<Failure> Journal::open_first_file() {
+  if (auto failure = files_.take(config_.first_file_number, true, file_)) return failure;
+  JournalFileHeader header;
+  header.file_number = file_.number;
+  header.start_lsn = lsn_;
+  header.directory_id = config_.directory_id;
+  header.previous_checksum = checksum_;
+  const auto block = std::make_unique<uint8_t[]>(kJournalBlockBytes);
+  encode_file_header(header, block.get());
+  iovec piece{block.get(), kJournalBlockBytes};
+  if (const int error = write_all(file_.file.get(), &piece, 1, 0); error != 0) {
+    return final_failure("write", file_.path, error);
+  }
+  if (const int error = sync_data(file_.file.get()); error != 0) return final_failure("fdatasync", file_.path, error);
+  file_position_ = kJournalBlockBytes;
+  const std::lock_guard lock(mutex_);
+  counters_.written_bytes += kJournalBlockBytes;
+  return std::nullopt;
+}
+
+std::optional<Journal::Clock::time_point> Journal::async_deadline() const {
+  const auto since = taken_async_.since ? taken_async_.since : queue_async_.since;
+  if (!since) return std::nullopt;
+  return *since + std::chrono::milliseconds(config_.async_max_ms);
+}
+
+// Under the mutex.
+bool Journal::work_is_due(Clock::time_point now) {
+  const auto deadline = async_deadline();
+  const bool bound_reached = taken_async_.bytes + queue_async_.bytes >= config_.async_max_bytes;
+  if ((deadline && (now >= *deadline || bound_reached)) || draining_) sync_ticket_ = submitted_ticket_;
+  return sync_ticket_ > durable_ticket_ || taken_next_ < taken_.size() || queue_bytes_ >= kWriteBytes;
+}
+
+// False when the thread is to end.
+bool Journal::wait_for_work() {
+  std::unique_lock lock(mutex_);
+  while (!abandoned_ && !work_is_due(Clock::now())) {
+    if (draining_) return false;
+    waiting_ = true;
+    if (const auto deadline = async_deadline()) {
+      wake_.wait_until(lock, *deadline);
+    } else {
+      wake_.wait(lock);
+    }
+    waiting_ = false;
+  }
+  if (abandoned_) return false;
+  collect();
+  return true;
+}
+
+// Under the mutex: takes over what was submitted.
+void Journal::collect() {
+  if (taken_next_ == taken_.size()) {
+    taken_.clear();
+    taken_next_ = 0;
+    taken_.swap(queue_);
+  } else {
+    taken_.erase(taken_.begin(), taken_.begin() + static_cast<ptrdiff_t>(taken_next_));
+    taken_next_ = 0;
+    std::move(queue_.begin(), queue_.end(), std::back_inserter(taken_));
+    queue_.clear();
+  }
+  queue_bytes_ = 0;
+  collected_ticket_ = submitted_ticket_;
+  if (!taken_async_.since) taken_async_.since = queue_async_.since;
+  taken_async_.bytes += queue_async_.bytes;
+  queue_async_ = {};
+  for (size_t log = known_logs_.size(); log < logs_.size(); log++) known_logs_.push_back(logs_[log]);
+}
+
+std::optional<Failure> Journal::write_group() {
+  bool asks_for_sync = false;
+  uint64_t last_ticket = written_ticket_;
+  uint64_t payload_bytes = 0;
+  while (taken_next_ < taken_.size() && group_.accepts(taken_[taken_next_])) {
+    PendingRecord& record = taken_[taken_next_++];
+    asks_for_sync |= record.mode == FlushMode::sync;
+    last_ticket = record.ticket;
+    payload_bytes += record.length;
+    group_.add(std::move(record), known_logs_[record.log]);
+  }
+  const uint64_t from = file_position_;
+  if (!group_.empty()) {
+    if (auto failure = make_room()) return failure;
+    if (auto failure = write_sealed()) return failure;
+    group_.clear();
+  }
+  written_ticket_ = last_ticket;
+  written_payload_bytes_ += payload_bytes;
+  if (sync_is_due(asks_for_sync)) return sync();
+  // Write-back starts now, so that the sync that covers these bytes some day is short. An error shows at that sync.
+  if (file_position_ > from) {
+    sync_file_range(file_.file.get(), static_cast<off_t>(from), static_cast<off_t>(file_position_ - from),
+                    SYNC_FILE_RANGE_WRITE);
+  }
+  return std::nullopt;
+}
+
+bool Journal::sync_is_due(bool group_asks) const {
+  const std::lock_guard lock(mutex_);
+  return written_ticket_ > durable_ticket_ &&
+         (group_asks || (sync_ticket_ > durable_ticket_ && sync_ticket_ <= written_ticket_));
+}
+
+// A group larger than a whole file goes into a fresh one and makes it longer.
+std::optional<Failure> Journal::make_room() {
+  const bool fits = file_position_ + group_.padded_bytes() <= file_.bytes;
+  if (fits || file_position_ == kJournalBlockBytes) return std::nullopt;
+  return roll();
+}
+
+std::optional<Failure> Journal::roll() {
+  // A file that is left behind is complete: a reader can rely on a later file's header.
+  if (durable_lsn_ < lsn_) {
+    if (auto failure = sync()) return failure;
+  }
+  JournalFile next;
+  if (auto failure = files_.take(file_.number + 1, false, next)) return failure;
+  file_ = std::move(next);
+  file_position_ = kJournalBlockBytes;
+  file_is_fresh_ = true;
+  const std::lock_guard lock(mutex_);
+  counters_.file_rolls++;
+  return std::nullopt;
+}
+
+std::optional<Failure> Journal::write_sealed() {
+  const GroupPlace place{file_.number, lsn_, durable_lsn_, checksum_, file_is_fresh_};
+  if (auto failure = group_.seal(place)) return failure;
+  const uint64_t from = file_is_fresh_ ? 0 : file_position_;
+  const auto pieces = group_.pieces();
+  if (const int error = write_all(file_.file.get(), pieces.data(), pieces.size(), from); error != 0) {
+    return final_failure("write", file_.path, error);
+  }
+  const uint64_t padded = group_.padded_bytes();
+  checksum_ = group_.checksum();
+  lsn_ += padded;
+  file_position_ += padded;
+  file_.bytes = std::max(file_.bytes, file_position_);
+  file_is_fresh_ = false;
+  current_file_.store(file_.number, std::memory_order_relaxed);
+  if (file_position_ >= file_.bytes / 2) files_.request(file_.number + 1);
+  const std::lock_guard lock(mutex_);
+  counters_.written_bytes += file_position_ - from;
+  return std::nullopt;
+}
+
+std::optional<Failure> Journal::sync() {
+  const auto began = Clock::now();
+  if (const int error = sync_data(file_.file.get()); error != 0) return final_failure("fdatasync", file_.path, error);
+  // A sync that failed elsewhere in the store ends all promises, this one included.
+  if (health_->failed()) return health_->failure();
+  const std::chrono::duration<double, std::micro> took = Clock::now() - began;
+  durable_lsn_ = lsn_;
+  {
+    const std::lock_guard lock(mutex_);
+    if (written_ticket_ == collected_ticket_) taken_async_ = {};
+    durable_ticket_ = written_ticket_;
+    durable_payload_bytes_ = written_payload_bytes_;
+    counters_.syncs++;
+    counters_.sync_ms_total += took.count() / 1000;
+    counters_.sync_latency_buckets[latency_bucket(took.count())]++;
+  }
+  notify_();
+  return std::nullopt;
+}
+
+void Journal::finish(const std::optional<Failure>& failure) {
+  if (failure) health_->fail(*failure);
+  group_.clear();
+  taken_.clear();
+  taken_next_ = 0;
+  file_ = {};
+  {
+    const std::lock_guard lock(mutex_);
+    failure_ = failure;
+    stopped_ = true;
+    queue_.clear();
+  }
+  notify_();
+}
+
+}  // namespace varve

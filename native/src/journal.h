@@ -1,0 +1,160 @@
+// The journal's writer: one thread that turns the stream of records of a whole data directory into groups, each one
+// gathered write and (when something in it asks for it) one fdatasync. docs: journal_format.h for the bytes.
+//
+// Order. Records become durable in the order they were submitted, whatever their flush mode; a ticket counts them.
+//
+// When it syncs. A `sync` record or a flush makes it write and sync at once; what is submitted while a sync runs goes into
+// the next group. `async` records wait until the oldest is `async_max_ms` old or `async_max_bytes` of them are pending, by
+// this thread's clock. `none` records ask for no sync. Relaxed records are written (not synced) whenever 1 MiB is pending,
+// so that memory does not grow.
+//
+// Failure. The first failed write or sync is final: nothing is durable afterwards, nothing is retried.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "background.h"
+#include "failure.h"
+#include "health.h"
+#include "journal_files.h"
+#include "journal_group.h"
+
+namespace varve {
+
+struct JournalConfig {
+  std::string directory;
+  Identity directory_id{};
+  uint64_t first_file_number = 0;
+  uint64_t start_lsn = 0;
+  uint32_t previous_checksum = 0;
+  uint64_t file_bytes = 0;  // a multiple of the block size, at least two blocks
+  uint64_t max_group_bytes = 0;
+  uint64_t async_max_ms = 0;
+  uint64_t async_max_bytes = 0;
+  std::vector<std::string> spare_files;
+};
+
+struct JournalCounters {
+  static constexpr size_t kBuckets = 16;
+  uint64_t syncs = 0;
+  uint64_t records = 0;
+  uint64_t payload_bytes = 0;
+  uint64_t written_bytes = 0;
+  uint64_t pending_bytes = 0;
+  std::array<uint64_t, kBuckets> sync_latency_buckets{};
+  double sync_ms_total = 0;
+  uint64_t file_rolls = 0;
+};
+
+struct JournalProgress {
+  uint64_t durable_ticket = 0;
+  std::optional<Failure> failure;
+  bool stopped = false;
+};
+
+class Journal {
+ public:
+  static constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 31;
+
+  // `notify` is called by the journal's thread whenever `progress` has changed.
+  Journal(JournalConfig config, Background& background, std::shared_ptr<Health> health, std::function<void()> notify);
+  ~Journal() { stop(false); }
+
+  std::optional<Failure> start();
+
+  uint32_t register_log(const LogIdentity& identity);
+  // Takes the next ticket. The record's log must be registered.
+  std::optional<Failure> submit(PendingRecord&& record, uint64_t& ticket);
+  // Everything submitted so far is to be synced; returns the last ticket of it.
+  uint64_t request_flush();
+  uint64_t last_ticket() const { return last_ticket_; }
+  uint64_t current_file_number() const { return current_file_.load(std::memory_order_relaxed); }
+  size_t log_count() const { return log_count_; }
+  void recycle(uint64_t file_number) { files_.recycle(file_number); }
+  JournalProgress progress() const;
+  JournalCounters counters() const;
+
+  // Asks the thread to write and sync what is pending and to end; progress() tells when it has.
+  void request_stop();
+  // Ends the thread, after what is pending (drain) or after the group at hand. Idempotent.
+  void stop(bool drain);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct AsyncMark {
+    std::optional<Clock::time_point> since;  // oldest async record that is not durable
+    uint64_t bytes = 0;
+  };
+
+  // Journal thread.
+  void run();
+  std::optional<Failure> open_first_file();
+  bool wait_for_work();
+  void collect();
+  bool work_is_due(Clock::time_point now);
+  std::optional<Clock::time_point> async_deadline() const;
+  std::optional<Failure> write_group();
+  std::optional<Failure> make_room();
+  std::optional<Failure> roll();
+  std::optional<Failure> write_sealed();
+  std::optional<Failure> sync();
+  bool sync_is_due(bool group_asks) const;
+  void finish(const std::optional<Failure>& failure);
+
+  const JournalConfig config_;
+  const std::shared_ptr<Health> health_;
+  const std::function<void()> notify_;
+  JournalFiles files_;
+  std::thread thread_;
+  std::atomic<uint64_t> current_file_;
+
+  // Submitting thread only.
+  uint64_t last_ticket_ = 0;
+  size_t log_count_ = 0;
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  bool waiting_ = false;
+  bool draining_ = false;
+  bool abandoned_ = false;
+  bool stopped_ = false;
+  std::optional<Failure> failure_;
+  std::vector<LogIdentity> logs_;
+  std::vector<PendingRecord> queue_;
+  uint64_t queue_bytes_ = 0;
+  AsyncMark queue_async_;
+  AsyncMark taken_async_;  // of what was taken over and is not durable
+  uint64_t submitted_ticket_ = 0;
+  uint64_t sync_ticket_ = 0;  // everything up to it is to be synced
+  uint64_t durable_ticket_ = 0;
+  uint64_t durable_payload_bytes_ = 0;
+  JournalCounters counters_;
+
+  // Journal thread only.
+  std::vector<PendingRecord> taken_;
+  size_t taken_next_ = 0;
+  uint64_t collected_ticket_ = 0;
+  std::vector<LogIdentity> known_logs_;
+  JournalGroup group_;
+  JournalFile file_;
+  uint64_t file_position_ = 0;
+  bool file_is_fresh_ = false;  // its header goes with the next group
+  uint64_t lsn_;
+  uint64_t durable_lsn_;
+  uint32_t checksum_;
+  uint64_t written_ticket_ = 0;
+  uint64_t written_payload_bytes_ = 0;
+};
+
+}  // namespace varve

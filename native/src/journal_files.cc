@@ -1,0 +1,158 @@
+#include "journal_files.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "journal_format.h"
+
+namespace varve {
+namespace {
+
+// How often a full disk is asked whether there is space again.
+constexpr auto kRetryFullEvery = std::chrono::milliseconds(100);
+
+}  // namespace
+
+JournalFiles::JournalFiles(std::string directory, uint64_t file_bytes, const std::vector<std::string>& spares,
+                           Background& background)
+    : directory_(std::move(directory)),
+      file_bytes_(file_bytes),
+      background_(background),
+      spares_(spares.begin(), spares.end()) {}
+
+std::optional<Failure> JournalFiles::open() {
+  const int error = open_file(directory_, O_RDONLY | O_DIRECTORY, directory_file_);
+  if (error != 0) return system_failure("open", directory_, error);
+  return std::nullopt;
+}
+
+void JournalFiles::request(uint64_t number) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::preparing || (state_ == State::ready && number_ == number)) return;
+    state_ = State::preparing;
+    number_ = number;
+  }
+  background_.post([this, number] { prepare(number); });
+}
+
+std::optional<Failure> JournalFiles::take(uint64_t number, bool give_up_when_full, JournalFile& out) {
+  for (;;) {
+    request(number);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return state_ != State::preparing || (stop_waiting_ && background_.stopping()); });
+    if (state_ == State::ready && number_ == number) {
+      out = std::move(ready_);
+      state_ = State::idle;
+      return std::nullopt;
+    }
+    if (state_ == State::preparing) return Failure{FailureCode::closed, directory_ + " was closed"};
+    if (state_ == State::failed) {
+      const bool full = failure_.code == FailureCode::disk_full;
+      if (!full || give_up_when_full || stop_waiting_) return failure_;
+      changed_.wait_for(lock, kRetryFullEvery, [this] { return stop_waiting_; });
+    }
+  }
+}
+
+void JournalFiles::stop_waiting() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_waiting_ = true;
+  }
+  changed_.notify_all();
+}
+
+void JournalFiles::recycle(uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  spares_.insert(journal_file_name(number));
+}
+
+void JournalFiles::prepare(uint64_t number) {
+  JournalFile file;
+  const auto failure = make(number, file);
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure) {
+      state_ = State::failed;
+      failure_ = *failure;
+    } else {
+      state_ = State::ready;
+      ready_ = std::move(file);
+    }
+  }
+  changed_.notify_all();
+}
+
+std::optional<Failure> JournalFiles::make(uint64_t number, JournalFile& out) {
+  out.number = number;
+  out.path = path_of(journal_file_name(number));
+  bool recycled = false;
+  if (auto failure = open_spare(out, out.file, recycled)) return failure;
+  if (!recycled) {
+    const int error = open_file(out.path, O_RDWR | O_CREAT | O_EXCL, out.file);
+    if (error != 0) return system_failure("creation", out.path, error);
+  }
+  if (auto failure = fill(out, !recycled)) return failure;
+  if (const int error = sync_all(directory_file_.get()); error != 0) {
+    return final_failure("fsync", directory_, error);
+  }
+  return std::nullopt;
+}
+
+// Renames the oldest spare to the target's name and opens it. Spares that have gone are passed over.
+std::optional<Failure> JournalFiles::open_spare(const JournalFile& target, FileDescriptor& out, bool& found) {
+  for (;;) {
+    std::string spare;
+    {
+      const std::lock_guard lock(mutex_);
+      if (spares_.empty()) return std::nullopt;
+      spare = path_of(*spares_.begin());
+      spares_.erase(spares_.begin());
+    }
+    if (spare != target.path) {
+      if (::access(target.path.c_str(), F_OK) == 0) {
+        return Failure{FailureCode::invariant_broken, target.path + " exists already; a journal file is never replaced"};
+      }
+      if (::rename(spare.c_str(), target.path.c_str()) != 0) {
+        if (errno == ENOENT) continue;
+        return system_failure("rename", spare, errno);
+      }
+    }
+    const int error = open_file(target.path, O_RDWR, out);
+    if (error == ENOENT) continue;
+    if (error != 0) return system_failure("open", target.path, error);
+    found = true;
+    return std::nullopt;
+  }
+}
+
+// Nothing in the file is promised to anybody yet, so a full disk is no failed write here: the file is given up.
+std::optional<Failure> JournalFiles::fill(JournalFile& file, bool created) {
+  uint64_t present = 0;
+  int error = file_size(file.file.get(), present);
+  if (error == 0 && present < file_bytes_) {
+    const auto cancelled = [](const void* context) { return static_cast<const Background*>(context)->stopping(); };
+    error = write_zeros(file.file.get(), present, file_bytes_, cancelled, &background_);
+  }
+  if (error == 0) error = sync_data(file.file.get());
+  if (error != 0) {
+    if (created) {
+      ::unlink(file.path.c_str());
+    } else {
+      recycle(file.number);
+    }
+    if (error == ECANCELED) return Failure{FailureCode::closed, directory_ + " was closed"};
+    return system_failure("preparation", file.path, error);
+  }
+  file.bytes = std::max(present, file_bytes_);
+  return std::nullopt;
+}
+
+}  // namespace varve

@@ -1,0 +1,189 @@
+#include "node_segment.h"
+
+#include <utility>
+
+#include "node_environment.h"
+
+namespace varve {
+namespace {
+
+napi_value finish_open(napi_env env, std::shared_ptr<Store> store, const std::optional<Failure>& failure,
+                       SegmentRef segment) {
+  if (!failure) return make_handle(env, new SegmentHandle(std::move(segment), std::move(store)));
+  throw_failure(env, *failure);
+  return nullptr;
+}
+
+bool refuse_closed(napi_env env, const Store& store) {
+  if (store.closed()) throw_failure(env, {FailureCode::closed, "the data directory was closed"});
+  return store.closed();
+}
+
+// createSegment(store, path, reserveBytes) → segment
+napi_value create_segment(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
+  std::string path = arguments.string(1, "path");
+  const uint64_t reserve_bytes = arguments.natural(2, "reserveBytes");
+  if (arguments.failed() || refuse_closed(env, *handle->store)) return nullptr;
+  SegmentRef segment;
+  const auto failure = MappedSegment::create(std::move(path), reserve_bytes, handle->store->health(), segment);
+  return finish_open(env, handle->store, failure, std::move(segment));
+}
+
+// openSegment(store, path, reserveBytes, size): writable, trimmed to `size` → segment
+napi_value open_segment(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
+  std::string path = arguments.string(1, "path");
+  const uint64_t reserve_bytes = arguments.natural(2, "reserveBytes");
+  const uint64_t size = arguments.natural(3, "size");
+  if (arguments.failed() || refuse_closed(env, *handle->store)) return nullptr;
+  SegmentRef segment;
+  const auto failure =
+      MappedSegment::open_writable(std::move(path), reserve_bytes, size, handle->store->health(), segment);
+  return finish_open(env, handle->store, failure, std::move(segment));
+}
+
+// openSegmentReadOnly(store, path) → segment
+napi_value open_segment_read_only(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
+  std::string path = arguments.string(1, "path");
+  if (arguments.failed() || refuse_closed(env, *handle->store)) return nullptr;
+  SegmentRef segment;
+  const auto failure = MappedSegment::open_read_only(std::move(path), handle->store->health(), segment);
+  return finish_open(env, handle->store, failure, std::move(segment));
+}
+
+SegmentHandle* segment_argument(napi_env env, Arguments& arguments) {
+  return static_cast<SegmentHandle*>(handle_argument(env, arguments, 0, HandleKind::segment, "segment"));
+}
+
+// appendSegment(segment, source, start, end) → position
+napi_value append_segment(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = segment_argument(env, arguments);
+  const auto source = arguments.bytes(1, "source");
+  const uint64_t start = arguments.natural(2, "start");
+  const uint64_t end = arguments.natural(3, "end");
+  if (arguments.failed()) return nullptr;
+  if (start > end || end > source.length) {
+    throw_argument(env, "append: [start, end) lies outside the source");
+    return nullptr;
+  }
+  uint64_t position = 0;
+  if (auto failure = handle->segment->append(source.data + start, end - start, position)) {
+    throw_failure(env, *failure);
+    return nullptr;
+  }
+  return make_number(env, static_cast<double>(position));
+}
+
+napi_value segment_size(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = segment_argument(env, arguments);
+  if (arguments.failed()) return nullptr;
+  return make_number(env, static_cast<double>(handle->segment->size()));
+}
+
+napi_value segment_poisoned(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = segment_argument(env, arguments);
+  if (arguments.failed()) return nullptr;
+  napi_value result;
+  check(napi_get_boolean(env, handle->segment->poisoned(), &result), "napi_get_boolean");
+  return result;
+}
+
+// segmentBuffer(segment) → the ArrayBuffer over the whole reservation. At most once per segment: V8 dies if two backing
+// stores share an address.
+napi_value segment_buffer(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = segment_argument(env, arguments);
+  if (arguments.failed()) return nullptr;
+  const SegmentRef& segment = handle->segment;
+  const auto bytes = static_cast<int64_t>(segment->reserve_bytes());
+  napi_value buffer;
+  if (bytes == 0) {
+    check(napi_create_arraybuffer(env, 0, nullptr, &buffer), "napi_create_arraybuffer");
+    return buffer;
+  }
+  auto* reference = new SegmentRef(segment);
+  const auto finalize = [](napi_env finalizing_env, void*, void* hint) {
+    auto* held = static_cast<SegmentRef*>(hint);
+    int64_t total = 0;
+    (void)napi_adjust_external_memory(finalizing_env, static_cast<int64_t>((*held)->reserve_bytes()), &total);
+    delete held;
+  };
+  if (napi_create_external_arraybuffer(env, segment->base(), static_cast<size_t>(bytes), finalize, reference,
+                                       &buffer) != napi_ok) {
+    delete reference;
+    throw_failure(env, {FailureCode::invariant_broken, "this Node.js has no external ArrayBuffers"});
+    return nullptr;
+  }
+  // V8 counts the whole reservation as memory that a garbage collection could free; it is address space, and mostly
+  // page cache, so the pressure is taken back.
+  int64_t total = 0;
+  check(napi_adjust_external_memory(env, -bytes, &total), "napi_adjust_external_memory");
+  return buffer;
+}
+
+// prepareSegment(segment, bytes)
+napi_value prepare_segment(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = segment_argument(env, arguments);
+  const uint64_t bytes = arguments.natural(1, "bytes");
+  if (arguments.failed()) return nullptr;
+  const SegmentRef& segment = handle->segment;
+  if (segment->request_prepare(bytes) && segment->enter_file()) {
+    handle->store->post([held = segment, from = segment->size()] {
+      held->prepare(from);
+      held->leave_file();
+    });
+  }
+  return nullptr;
+}
+
+// syncSegment(segment) → promise
+napi_value sync_segment(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = segment_argument(env, arguments);
+  if (arguments.failed()) return nullptr;
+  const SegmentRef& segment = handle->segment;
+  if (segment->closed() || !segment->enter_file()) {
+    throw_failure(env, {FailureCode::closed, segment->path() + " is closed"});
+    return nullptr;
+  }
+  return handle->store->run([held = segment, stored = segment->size()] {
+    auto failure = held->sync(stored);
+    held->leave_file();
+    return failure;
+  });
+}
+
+// closeSegment(segment): idempotent
+napi_value close_segment(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = segment_argument(env, arguments);
+  if (arguments.failed()) return nullptr;
+  handle->segment->close();
+  return nullptr;
+}
+
+}  // namespace
+
+void export_segment(napi_env env, napi_value exports) {
+  set_function(env, exports, "createSegment", create_segment);
+  set_function(env, exports, "openSegment", open_segment);
+  set_function(env, exports, "openSegmentReadOnly", open_segment_read_only);
+  set_function(env, exports, "appendSegment", append_segment);
+  set_function(env, exports, "segmentSize", segment_size);
+  set_function(env, exports, "segmentPoisoned", segment_poisoned);
+  set_function(env, exports, "segmentBuffer", segment_buffer);
+  set_function(env, exports, "prepareSegment", prepare_segment);
+  set_function(env, exports, "syncSegment", sync_segment);
+  set_function(env, exports, "closeSegment", close_segment);
+}
+
+}  // namespace varve

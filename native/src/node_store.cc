@@ -1,0 +1,194 @@
+#include "node_store.h"
+
+#include <utility>
+
+#include "node_environment.h"
+
+namespace varve {
+
+Store::Store(napi_env env, std::string root) : env_(env), root_(std::move(root)) {}
+
+std::optional<Failure> Store::open(napi_env env, std::string root, std::shared_ptr<Store>& out) {
+  std::shared_ptr<Store> store(new Store(env, std::move(root)));
+  if (auto failure = store->lock_.acquire(store->root_)) return failure;
+  Store* raw = store.get();
+  store->settled_wakeup_ = Wakeup::create(env, "varve.store", [raw](napi_env e) { raw->settle(e); });
+  store->journal_wakeup_ = Wakeup::create(env, "varve.journal", [raw](napi_env e) { raw->report_progress(e); });
+  store->self_ = store;
+  // Hooks run in reverse order: added after the functions were made, this one joins the threads that call them before
+  // the environment takes them away.
+  check(napi_add_env_cleanup_hook(env, tear_down, raw), "napi_add_env_cleanup_hook");
+  out = std::move(store);
+  return std::nullopt;
+}
+
+void Store::tear_down(void* data) {
+  auto* store = static_cast<Store*>(data);
+  const auto self = std::move(store->self_);
+  store->closing_ = true;
+  store->background_.request_stop();
+  if (store->journal_) store->journal_->stop(false);
+  store->background_.stop();
+  store->journal_.reset();
+  store->settled_wakeup_->abandon();
+  store->journal_wakeup_->abandon();
+  store->lock_.release();
+}
+
+// ---- promises ----
+
+napi_value Store::promise(std::function<std::optional<Failure>()> work, bool closes) {
+  napi_deferred deferred;
+  napi_value result;
+  check(napi_create_promise(env_, &deferred, &result), "napi_create_promise");
+  promises_++;
+  settled_wakeup_->hold(true);
+  background_.post([this, deferred, closes, work = std::move(work)] {
+    auto failure = work();
+    {
+      const std::lock_guard lock(mutex_);
+      settled_.push_back({deferred, std::move(failure), closes});
+    }
+    settled_wakeup_->wake();
+  });
+  return result;
+}
+
+napi_value Store::run(std::function<std::optional<Failure>()> work) {
+  if (!closing_) return promise(std::move(work), false);
+  napi_deferred deferred;
+  napi_value result;
+  check(napi_create_promise(env_, &deferred, &result), "napi_create_promise");
+  const Failure failure{FailureCode::closed, "the data directory " + root_ + " was closed"};
+  check(napi_reject_deferred(env_, deferred, make_error(env_, failure)), "napi_reject_deferred");
+  return result;
+}
+
+napi_value Store::close() {
+  closing_ = true;
+  return promise([] { return std::nullopt; }, true);
+}
+
+void Store::settle(napi_env env) {
+  const auto self = shared_from_this();
+  std::vector<Settled> batch;
+  {
+    const std::lock_guard lock(mutex_);
+    batch.swap(settled_);
+  }
+  promises_ -= batch.size();
+  if (promises_ == 0) settled_wakeup_->hold(false);
+  for (Settled& settled : batch) {
+    if (settled.closes) finish_close();
+    if (settled.failure) {
+      check(napi_reject_deferred(env, settled.deferred, make_error(env, *settled.failure)), "napi_reject_deferred");
+    } else {
+      check(napi_resolve_deferred(env, settled.deferred, make_undefined(env)), "napi_resolve_deferred");
+    }
+  }
+}
+
+void Store::finish_close() {
+  check(napi_remove_env_cleanup_hook(env_, tear_down, this), "napi_remove_env_cleanup_hook");
+  if (journal_) journal_->stop(false);
+  background_.stop();
+  journal_.reset();
+  if (progress_ != nullptr) check(napi_delete_reference(env_, progress_), "napi_delete_reference");
+  progress_ = nullptr;
+  settled_wakeup_->release();
+  journal_wakeup_->release();
+  lock_.release();
+  self_.reset();
+}
+
+// ---- journal ----
+
+std::optional<Failure> Store::open_journal(JournalConfig config, napi_value progress) {
+  if (closing_) return Failure{FailureCode::closed, "the data directory " + root_ + " was closed"};
+  if (journal_) return Failure{FailureCode::invariant_broken, "the journal of " + root_ + " is open already"};
+  auto journal =
+      std::make_unique<Journal>(std::move(config), background_, health_, [wakeup = journal_wakeup_] { wakeup->wake(); });
+  if (auto failure = journal->start()) return failure;
+  check(napi_create_reference(env_, progress, 1, &progress_), "napi_create_reference");
+  journal_ = std::move(journal);
+  return std::nullopt;
+}
+
+void Store::await_ticket(uint64_t ticket) {
+  if (journal_ended_ || ticket <= awaited_ticket_) return;
+  awaited_ticket_ = ticket;
+  if (ticket > reported_ticket_) journal_wakeup_->hold(true);
+}
+
+void Store::stop_journal() {
+  if (journal_ended_) return;
+  awaits_stop_ = true;
+  journal_wakeup_->hold(true);
+  journal_->request_stop();
+}
+
+void Store::report_progress(napi_env env) {
+  if (!journal_ || journal_ended_) return;
+  const auto self = shared_from_this();
+  const JournalProgress progress = journal_->progress();
+  reported_ticket_ = progress.durable_ticket;
+  if (progress.stopped) {
+    journal_->stop(true);
+    journal_ended_ = true;
+  }
+  if (journal_ended_ || (!awaits_stop_ && reported_ticket_ >= awaited_ticket_)) journal_wakeup_->hold(false);
+
+  napi_value stopped;
+  check(napi_get_boolean(env, progress.stopped, &stopped), "napi_get_boolean");
+  const napi_value arguments[] = {
+      make_number(env, static_cast<double>(progress.durable_ticket)),
+      progress.failure ? make_error(env, *progress.failure) : make_undefined(env),
+      stopped,
+  };
+  napi_value function;
+  check(napi_get_reference_value(env, progress_, &function), "napi_get_reference_value");
+  if (napi_call_function(env, make_undefined(env), function, 3, arguments, nullptr) == napi_pending_exception) {
+    // Nobody up the stack can catch it: it is an uncaught exception like one of a timer's callback.
+    napi_value error;
+    check(napi_get_and_clear_last_exception(env, &error), "napi_get_and_clear_last_exception");
+    check(napi_fatal_exception(env, error), "napi_fatal_exception");
+  }
+}
+
+// ---- exports ----
+
+namespace {
+
+// openStore(root) → store
+napi_value open_store(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  std::string root = arguments.string(0, "root");
+  if (arguments.failed()) return nullptr;
+  std::shared_ptr<Store> store;
+  if (auto failure = Store::open(env, std::move(root), store)) {
+    throw_failure(env, *failure);
+    return nullptr;
+  }
+  return make_handle(env, new StoreHandle(std::move(store)));
+}
+
+// closeStore(store) → promise
+napi_value close_store(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
+  if (arguments.failed()) return nullptr;
+  if (handle->store->closed()) {
+    throw_failure(env, {FailureCode::closed, "the data directory was closed"});
+    return nullptr;
+  }
+  return handle->store->close();
+}
+
+}  // namespace
+
+void export_store(napi_env env, napi_value exports) {
+  set_function(env, exports, "openStore", open_store);
+  set_function(env, exports, "closeStore", close_store);
+}
+
+}  // namespace varve

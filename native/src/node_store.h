@@ -1,0 +1,90 @@
+// One open data directory in one environment: its lock, its background thread, its journal, and the two ways in which
+// native threads call back. It ends either by close(), or with its environment (process exit without close, a worker
+// thread that is terminated): then threads are joined first, and what was pending and never acknowledged is dropped.
+#pragma once
+
+#include <node_api.h>
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "background.h"
+#include "directory_lock.h"
+#include "failure.h"
+#include "health.h"
+#include "journal.h"
+#include "node_handle.h"
+#include "node_wakeup.h"
+
+namespace varve {
+
+class Store : public std::enable_shared_from_this<Store> {
+ public:
+  static std::optional<Failure> open(napi_env env, std::string root, std::shared_ptr<Store>& out);
+
+  const std::shared_ptr<Health>& health() const { return health_; }
+  bool closed() const { return closing_; }
+
+  // Runs `work` on the background thread; the promise settles with its result.
+  napi_value run(std::function<std::optional<Failure>()> work);
+  // The same without anybody waiting.
+  void post(Background::Job job) { background_.post(std::move(job)); }
+
+  // `progress` is called as (durableTicket, error | undefined, stopped). One journal per store.
+  std::optional<Failure> open_journal(JournalConfig config, napi_value progress);
+  Journal* journal() const { return journal_.get(); }
+  // Keeps the process alive until `ticket` is durable.
+  void await_ticket(uint64_t ticket);
+  void stop_journal();
+
+  // Settles when all jobs posted before have run; the lock is free then.
+  napi_value close();
+
+ private:
+  struct Settled {
+    napi_deferred deferred;
+    std::optional<Failure> failure;
+    bool closes;
+  };
+
+  Store(napi_env env, std::string root);
+  static void tear_down(void* data);
+  napi_value promise(std::function<std::optional<Failure>()> work, bool closes);
+  void settle(napi_env env);
+  void finish_close();
+  void report_progress(napi_env env);
+
+  const napi_env env_;
+  const std::string root_;
+  const std::shared_ptr<Health> health_ = std::make_shared<Health>();
+  DirectoryLock lock_;
+  Background background_;
+  std::unique_ptr<Journal> journal_;
+  napi_ref progress_ = nullptr;
+  Wakeup* settled_wakeup_ = nullptr;
+  Wakeup* journal_wakeup_ = nullptr;
+  std::shared_ptr<Store> self_;  // until the store has ended
+
+  std::mutex mutex_;
+  std::vector<Settled> settled_;
+
+  // Environment's thread only.
+  bool closing_ = false;
+  size_t promises_ = 0;
+  uint64_t awaited_ticket_ = 0;
+  uint64_t reported_ticket_ = 0;
+  bool awaits_stop_ = false;
+  bool journal_ended_ = false;
+};
+
+struct StoreHandle : Handle {
+  explicit StoreHandle(std::shared_ptr<Store> opened) : Handle(HandleKind::store), store(std::move(opened)) {}
+  const std::shared_ptr<Store> store;
+};
+
+void export_store(napi_env env, napi_value exports);
+
+}  // namespace varve

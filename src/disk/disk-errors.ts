@@ -1,0 +1,24 @@
+/** Turns what the operating system says into the errors of Varve. */
+import { type ErrorCode, VarveError } from '../errors.js';
+
+interface SystemError extends Error {
+  readonly code?: string;
+  readonly syscall?: string;
+}
+
+/** Calls whose ENOSPC means that nothing happened. From a write or sync it is a failed write like any other. */
+const HARMLESS_WHEN_FULL: ReadonlySet<string> = new Set(['open', 'mkdir', 'rename', 'fallocate']);
+
+/** DISK_FULL or DISK_FAILED, with the path and the system call in its message. Errors that have a code of ours pass. */
+export function diskError(error: unknown, path: string): VarveError {
+  if (error instanceof VarveError) return error;
+  const { code = 'unknown error', syscall = 'operation', message } = error as SystemError;
+  const full = (code === 'ENOSPC' || code === 'EDQUOT') && HARMLESS_WHEN_FULL.has(syscall);
+  const errorCode: ErrorCode = full ? 'DISK_FULL' : 'DISK_FAILED';
+  const advice = full ? '; nothing was changed, free some space' : '';
+  return new VarveError(errorCode, `${syscall} of ${path} failed: ${code}: ${message}${advice}`, { cause: error });
+}
+
+export function isMissing(error: unknown): boolean {
+  return (error as SystemError).code === 'ENOENT';
+}

@@ -1,0 +1,265 @@
+/**
+ * The disk of a real data directory. Opening it takes the directory's lock; the cold path is node:fs, the hot path the
+ * native store. Each creation, rename and deletion is followed by a sync of the directory, through `#syncDirectories`.
+ *
+ * What can go wrong: DIRECTORY_MISSING, DIRECTORY_LOCKED, UNSUPPORTED_PLATFORM at opening; DISK_FULL and DISK_FAILED with
+ * path and system call from any call; CLOSED after `close`.
+ */
+import { readFileSync } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { VarveError } from '../errors.js';
+import { addon, type NativeStoreHandle } from './addon.js';
+import type { DirectoryEntry, Disk, Journal, JournalOptions, SegmentFile, SegmentOptions } from './disk.js';
+import { diskError, isMissing } from './disk-errors.js';
+import { NativeJournal } from './native-journal.js';
+import { NativeSegment } from './native-segment.js';
+
+/** Opens a data directory, which exists, and locks it. */
+export async function openDisk(root: string): Promise<Disk> {
+  const absolute = resolve(root);
+  const found = await stat(absolute).catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw diskError(error, absolute);
+  });
+  if (!found?.isDirectory()) {
+    throw new VarveError('DIRECTORY_MISSING', `${absolute} is not a directory; create it or correct the path`);
+  }
+  return new NativeDisk(absolute, addon().openStore(absolute));
+}
+
+/** Changes with every boot of the machine; the same id means that the page cache has survived since. */
+export function bootId(): string {
+  const path = '/proc/sys/kernel/random/boot_id';
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    throw diskError(error, path);
+  }
+}
+
+class NativeDisk implements Disk {
+  readonly #root: string;
+  readonly #store: NativeStoreHandle;
+  readonly #native = addon();
+  #journal: NativeJournal | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(root: string, store: NativeStoreHandle) {
+    this.#root = root;
+    this.#store = store;
+  }
+
+  async readDirectory(path: string): Promise<DirectoryEntry[]> {
+    try {
+      const entries = await readdir(this.#locate(path), { withFileTypes: true });
+      return entries
+        .map((entry) => ({ name: entry.name, isDirectory: entry.isDirectory() }))
+        .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw diskError(error, this.#locate(path));
+    }
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    const target = this.#locate(path);
+    if (target === this.#root) return;
+    try {
+      await mkdir(target);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') {
+        await this.makeDirectory(dirname(path));
+        return this.makeDirectory(path);
+      }
+      if (code !== 'EEXIST') throw diskError(error, target);
+    }
+    // Also when it existed: whoever made it may have died before the sync.
+    await this.#syncDirectories([dirname(target)]);
+  }
+
+  async readFile(path: string, position = 0, length?: number): Promise<Buffer | undefined> {
+    return this.#withFile(path, 'r', async (file) => {
+      const available = Math.max(0, (await file.stat()).size - position);
+      const bytes = Buffer.allocUnsafe(Math.min(length ?? available, available));
+      let filled = 0;
+      while (filled < bytes.length) {
+        const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, position + filled);
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      return bytes.subarray(0, filled);
+    });
+  }
+
+  async fileSize(path: string): Promise<number | undefined> {
+    try {
+      return (await stat(this.#locate(path))).size;
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw diskError(error, this.#locate(path));
+    }
+  }
+
+  async replaceFile(path: string, bytes: Uint8Array, options: { keepPrevious?: boolean } = {}): Promise<void> {
+    const target = this.#locate(path);
+    const temporary = `${target}.tmp`;
+    try {
+      const file = await open(temporary, 'w', 0o600);
+      try {
+        await writeAll(file, bytes, 0);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      // Between the two renames only `.previous` exists; readers fall back to it.
+      if (options.keepPrevious) await renameIfPresent(target, `${target}.previous`);
+      await rename(temporary, target);
+    } catch (error) {
+      throw diskError(error, target);
+    }
+    await this.#syncDirectories([dirname(target)]);
+  }
+
+  async writeFile(path: string, position: number, bytes: Uint8Array): Promise<void> {
+    const created = (await this.fileSize(path)) === undefined;
+    await this.#withFile(path, created ? 'wx' : 'r+', async (file) => {
+      await writeAll(file, bytes, position);
+      await file.sync();
+    });
+    if (created) await this.#syncDirectories([dirname(this.#locate(path))]);
+  }
+
+  async truncateFile(path: string, size: number): Promise<void> {
+    const done = await this.#withFile(path, 'r+', async (file) => {
+      await file.truncate(size);
+      await file.sync();
+      return true;
+    });
+    if (!done) throw new VarveError('DISK_FAILED', `truncation of ${this.#locate(path)} failed: there is no such file`);
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    const source = this.#locate(from);
+    const target = this.#locate(to);
+    try {
+      await rename(source, target);
+    } catch (error) {
+      throw diskError(error, source);
+    }
+    await this.#syncDirectories([dirname(target), dirname(source)]);
+  }
+
+  async removeFiles(paths: readonly string[]): Promise<void> {
+    const targets = paths.map((path) => this.#locate(path));
+    for (const target of targets) {
+      try {
+        await unlink(target);
+      } catch (error) {
+        if (!isMissing(error)) throw diskError(error, target);
+      }
+    }
+    await this.#syncDirectories(targets.map((target) => dirname(target)));
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    await this.#syncDirectories([this.#locate(path)]);
+  }
+
+  createSegment(path: string, options: SegmentOptions): SegmentFile {
+    const { reserveBytes } = options;
+    return new NativeSegment(
+      path,
+      reserveBytes,
+      this.#native.createSegment(this.#store, this.#locate(path), reserveBytes),
+    );
+  }
+
+  openSegment(
+    path: string,
+    options: SegmentOptions & { readonly size?: number; readonly writable: boolean },
+  ): SegmentFile {
+    const { reserveBytes, size, writable } = options;
+    const file = this.#locate(path);
+    if (!writable) return new NativeSegment(path, reserveBytes, this.#native.openSegmentReadOnly(this.#store, file));
+    if (size === undefined) {
+      throw new VarveError('INVALID_ARGUMENT', `${path} cannot be opened for writing without its size`);
+    }
+    return new NativeSegment(path, reserveBytes, this.#native.openSegment(this.#store, file, reserveBytes, size));
+  }
+
+  openJournal(options: JournalOptions): Journal {
+    this.#journal = new NativeJournal(this.#store, this.#locate(options.path), options);
+    return this.#journal;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#journal?.close();
+    } finally {
+      await this.#native.closeStore(this.#store);
+    }
+  }
+
+  /** Names are checked before they touch a path. */
+  #locate(path: string): string {
+    if (this.#closing) throw new VarveError('CLOSED', `the data directory ${this.#root} was closed`);
+    if (path.startsWith('/') || path.includes('\0') || path.split('/').includes('..')) {
+      throw new VarveError('INVALID_ARGUMENT', `${JSON.stringify(path)} is not a path inside the data directory`);
+    }
+    return join(this.#root, path);
+  }
+
+  /** The one place that syncs directories. */
+  async #syncDirectories(directories: readonly string[]): Promise<void> {
+    for (const directory of new Set(directories)) {
+      try {
+        const handle = await open(directory, 'r');
+        try {
+          await handle.sync();
+        } finally {
+          await handle.close();
+        }
+      } catch (error) {
+        throw diskError(error, directory);
+      }
+    }
+  }
+
+  /** Undefined when the file does not exist. */
+  async #withFile<T>(path: string, flags: string, use: (file: FileHandle) => Promise<T>): Promise<T | undefined> {
+    const target = this.#locate(path);
+    try {
+      const file = await open(target, flags, 0o600);
+      try {
+        return await use(file);
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw diskError(error, target);
+    }
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written);
+    written += bytesWritten;
+  }
+}
+
+async function renameIfPresent(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+}
