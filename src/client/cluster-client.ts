@@ -33,21 +33,20 @@ const TRIED_AGAIN: ReadonlySet<string> = new Set([
   'TIMEOUT',
 ]);
 
-interface Refresh {
-  readonly topics: ReadonlySet<string>;
-  readonly promise: Promise<void>;
-}
+/** Stands for "the topics in use" among the refreshes that are running; no topic has this name. */
+const TOPICS_IN_USE = '';
 
 export class ClusterClient {
   readonly #options: ResolvedClientOptions;
   readonly #handshake: Handshake;
   readonly #metadata = new MetadataCache();
-  /** Topics this client uses: those it asks about. */
+  /** Topics this client uses and has been told of. */
   readonly #topics = new Set<string>();
   readonly #links = new Map<number, NodeLink>();
   readonly #bootstrapLinks: readonly NodeLink[];
   readonly #closing = new AbortController();
-  #refresh: Refresh | undefined;
+  /** Refreshes that are running, by topic or for TOPICS_IN_USE. */
+  readonly #refreshes = new Map<string, Promise<void>>();
   #firstAsked = 0;
 
   constructor(options: ResolvedClientOptions) {
@@ -83,16 +82,12 @@ export class ClusterClient {
     return this.#requireTopic(name);
   }
 
-  /** Asks for the metadata of the topics in use, and of this one. */
+  /**
+   * Asks for the metadata of the topics in use; a topic that is not known yet is asked for alone, since an unknown one spoils
+   * the answer for all.
+   */
   refresh(topic: string): Promise<void> {
-    this.#topics.add(topic);
-    const current = this.#refresh;
-    if (current === undefined) return this.#startRefresh();
-    if (current.topics.has(topic)) return current.promise;
-    return current.promise.then(
-      () => this.refresh(topic),
-      () => this.refresh(topic),
-    );
+    return this.#refresh(this.#topics.has(topic) ? TOPICS_IN_USE : topic);
   }
 
   /** Metadata of the whole cluster, as the first node that answers knows it. */
@@ -205,15 +200,20 @@ export class ClusterClient {
     });
   }
 
-  #startRefresh(): Promise<void> {
-    const topics = new Set(this.#topics);
-    const promise = this.#askAnyNode([...topics]).then((metadata) => this.#metadata.update(metadata, topics));
-    this.#refresh = { topics, promise };
+  #refresh(what: string): Promise<void> {
+    const running = this.#refreshes.get(what);
+    if (running !== undefined) return running;
+    const topics = what === TOPICS_IN_USE ? [...this.#topics] : [what];
+    const refreshed = this.#askAnyNode(topics).then((metadata) => {
+      this.#metadata.update(metadata, topics);
+      for (const { name } of metadata.topics) this.#topics.add(name);
+    });
+    this.#refreshes.set(what, refreshed);
     const done = (): void => {
-      this.#refresh = undefined;
+      this.#refreshes.delete(what);
     };
-    promise.then(done, done);
-    return promise;
+    refreshed.then(done, done);
+    return refreshed;
   }
 
   /**
@@ -223,7 +223,7 @@ export class ClusterClient {
   async #checkStalled(node: number): Promise<void> {
     const led = this.#ledBy(node);
     try {
-      await this.#startOrJoinRefresh();
+      await this.#refresh(TOPICS_IN_USE);
     } catch {
       // Nobody else knows better, or nobody can be asked: keep waiting.
       return;
@@ -233,10 +233,6 @@ export class ClusterClient {
     const [topic, partition] = lost[0]!;
     const reason = `node ${node} does not answer, and ${topic}-${partition} has another leader`;
     this.#links.get(node)?.reset(new VarveError('CONNECTION_LOST', reason));
-  }
-
-  #startOrJoinRefresh(): Promise<void> {
-    return this.#refresh?.promise ?? this.#startRefresh();
   }
 
   #ledBy(node: number): [topic: string, partition: number][] {
