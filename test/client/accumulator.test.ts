@@ -278,6 +278,27 @@ describe('failures', () => {
     expect(await (await bench.transport.nextRequest()).values).toEqual([[['a'], ['b'], ['c']]]);
   });
 
+  it('while a refused part waits for the answers to others nothing passes it, though a leader was found meanwhile', async () => {
+    const bench = new Bench();
+    bench.send('a');
+    await turns();
+    bench.send('b');
+    await turns();
+    const [first, second] = bench.transport.requests.splice(0);
+    bench.transport.leader = () => 0;
+    bench.send('c');
+    const recovery = await bench.transport.nextRecovery();
+    first!.resolve([refused('NOT_LEADER')]);
+    await turns();
+    bench.transport.leader = () => 2;
+    recovery.resolve();
+    await turns();
+    expect(bench.transport.requests).toEqual([]);
+    second!.resolve([refused('NOT_LEADER')]);
+    (await bench.transport.nextRecovery()).resolve();
+    expect(await (await bench.transport.nextRequest()).values).toEqual([[['a'], ['b'], ['c']]]);
+  });
+
   it('a refused part that was overtaken fails instead of being appended out of order', async () => {
     const bench = new Bench();
     for (const value of ['a', 'b', 'c']) {

@@ -7,18 +7,17 @@
  */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { Accumulator } from '../../src/client/accumulator.js';
+import { Accumulator, type PartResult } from '../../src/client/accumulator.js';
 import { resolveBatchingOptions } from '../../src/client/resolved-options.js';
 import { VarveError } from '../../src/errors.js';
-import { refused, ScriptedTransport, turns } from './scripted-transport.js';
+import { appended, refused, ScriptedTransport, turns } from './scripted-transport.js';
 
 const PARTITIONS = 2;
 
 const step = fc.record({
   send: fc.nat({ max: 6 }),
-  /** Which of the unanswered requests is answered. */
-  pick: fc.nat({ max: 4 }),
-  answer: fc.constantFrom(
+  /** What becomes of the oldest request that is undecided: one connection delivers them in their order. */
+  decide: fc.constantFrom(
     'append',
     'append',
     'append',
@@ -29,7 +28,10 @@ const step = fc.record({
     'corrupt',
     'none',
   ),
+  /** Which of the decided requests is answered, if any: answers may overtake each other. */
+  deliver: fc.option(fc.nat({ max: 4 })),
   recover: fc.boolean(),
+  hasLeader: fc.integer({ min: 0, max: 3 }).map((n) => n > 0),
 });
 
 interface Sent {
@@ -53,28 +55,38 @@ it('keeps order, never appends twice and tells the truth, whatever the leader an
         const logs: string[][] = Array.from({ length: PARTITIONS }, () => []);
         const sent: Sent[] = [];
 
-        const answer = async (how: string, index: number): Promise<void> => {
-          const [request] = transport.requests.splice(index % Math.max(1, transport.requests.length), 1);
+        const answers: (() => void)[] = [];
+
+        const decide = async (how: string): Promise<void> => {
+          const request = transport.requests.shift();
           if (request === undefined) return;
           const values = await request.values;
-          const append = (): { error: undefined; baseOffset: number }[] =>
+          const append = (): PartResult[] =>
             request.parts.map(({ partition }, i) => {
               const base = logs[partition]!.length;
               logs[partition]!.push(...values[i]!.flat());
-              return { error: undefined, baseOffset: base };
+              return appended(base);
             });
-          if (how === 'append') request.resolve(append());
-          else if (how === 'refuse') request.resolve(request.parts.map(() => refused('NOT_LEADER')));
-          else if (how === 'corrupt') request.resolve(request.parts.map(() => refused('CORRUPT_BATCH')));
-          else if (how === 'lose-unsent') request.reject(new VarveError('CONNECTION_LOST', 'never left'));
-          else {
+          if (how === 'append') {
+            const results = append();
+            answers.push(() => request.resolve(results));
+          } else if (how === 'refuse' || how === 'corrupt') {
+            const code = how === 'refuse' ? 'NOT_LEADER' : 'CORRUPT_BATCH';
+            answers.push(() => request.resolve(request.parts.map(() => refused(code))));
+          } else if (how === 'lose-unsent') {
+            answers.push(() => request.reject(new VarveError('CONNECTION_LOST', 'never left')));
+          } else {
             if (how === 'lose-after') append();
-            request.reject(new VarveError('OUTCOME_UNKNOWN', 'lost'));
+            answers.push(() => request.reject(new VarveError('OUTCOME_UNKNOWN', 'lost')));
           }
+        };
+        const deliver = async (index: number): Promise<void> => {
+          answers.splice(index % Math.max(1, answers.length), 1)[0]?.();
           await turns();
         };
 
-        for (const { send, pick, answer: how, recover } of steps) {
+        for (const { send, decide: how, deliver: index, recover, hasLeader } of steps) {
+          transport.leader = () => (hasLeader ? 1 : 0);
           for (let i = 0; i < send; i++) {
             const entry: Sent = {
               partition: sent.length % PARTITIONS,
@@ -90,13 +102,13 @@ it('keeps order, never appends twice and tells the truth, whatever the leader an
             });
           }
           await turns();
-          // A single leader takes what comes over one connection in the order in which it was sent, so it is the oldest request that
-          // is decided; what happens out of turn are refusals and losses.
-          if (how !== 'none') await answer(how, how === 'append' || how === 'lose-after' ? 0 : pick);
+          if (how !== 'none') await decide(how);
+          if (index !== null) await deliver(index);
           if (recover) for (const recovery of transport.recoveries.splice(0)) recovery.resolve();
           await turns();
         }
         // In the end everything is answered.
+        transport.leader = () => 1;
         const flushed = accumulator.flush();
         let done = false;
         void flushed.then(() => {
@@ -104,7 +116,8 @@ it('keeps order, never appends twice and tells the truth, whatever the leader an
         });
         while (!done) {
           for (const recovery of transport.recoveries.splice(0)) recovery.resolve();
-          await answer('append', 0);
+          await decide('append');
+          await deliver(0);
           await turns();
         }
 
@@ -120,6 +133,6 @@ it('keeps order, never appends twice and tells the truth, whatever the leader an
         expect(accumulator.bufferedBytes).toBe(0);
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 300 },
   );
 });
