@@ -40,6 +40,8 @@ export class Ledger {
   readonly #producers: readonly ProducerLedger[];
   acknowledged = 0;
   failed = 0;
+  /** Of the acknowledged records; −1 when none has one. */
+  highestOffset = -1;
 
   constructor(producers: number) {
     this.#producers = Array.from({ length: producers }, () => new ProducerLedger());
@@ -57,6 +59,7 @@ export class Ledger {
   /** offset −1: acknowledged without one. */
   acknowledge(producer: number, sequence: number, offset: number): void {
     this.acknowledged += 1;
+    if (offset > this.highestOffset) this.highestOffset = offset;
     this.#of(producer).mark(sequence, offset < 0 ? ACKNOWLEDGED : offset);
   }
 

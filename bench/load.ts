@@ -9,29 +9,16 @@
  * Only what completes inside the measured time counts for throughput; only its latency is recorded. Everything that was
  * sent, also while warming up, is in the ledger and gets verified.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import hdr from 'hdr-histogram-js';
-import { VarveError } from '../src/errors.js';
 import { Ledger } from './ledger.js';
 import type { RecordSource } from './payload/record-source.js';
 import type { TargetProducer } from './target.js';
 
-export interface LoadOptions {
-  readonly window: number;
-  readonly warmUpMs: number;
-  readonly measureMs: number;
-  /** Records per second over all producers. Default: closed loop. */
-  readonly ratePerSecond?: number;
-  /** Longest wait for the last answers. */
-  readonly drainMs: number;
-}
-
-export interface LoadResult {
-  readonly ledger: Ledger;
+export interface Measured {
   readonly seconds: number;
   /** Acknowledged inside the measured time. */
   readonly records: number;
-  readonly errors: number;
-  readonly firstError: Error | undefined;
   /** Microseconds. */
   readonly latency: hdr.Histogram;
   /** Open loop: records that were due and not sent when the measured time ended. More than the windows hold: invalid. */
@@ -60,6 +47,8 @@ class LoadState {
   errors = 0;
   firstError: Error | undefined;
   onIdle: (() => void) | undefined;
+  /** Told once, by the first acknowledgement of a record that was due after this moment. */
+  mark: { readonly ms: number; readonly reached: (ms: number) => void } | undefined;
 
   constructor(producers: number) {
     this.ledger = new Ledger(producers);
@@ -69,11 +58,17 @@ class LoadState {
     if (error !== null) {
       this.errors += 1;
       this.firstError ??= error;
-    } else if (this.measuring) {
-      this.records += 1;
-      const us = Math.round((performance.now() - dueMs) * 1000);
-      this.latency.recordValue(Math.min(LATENCY_US_MAX, Math.max(1, us)));
+      return;
     }
+    if (this.mark !== undefined && dueMs > this.mark.ms) {
+      const { reached } = this.mark;
+      this.mark = undefined;
+      reached(performance.now());
+    }
+    if (!this.measuring) return;
+    this.records += 1;
+    const us = Math.round((performance.now() - dueMs) * 1000);
+    this.latency.recordValue(Math.min(LATENCY_US_MAX, Math.max(1, us)));
   }
 }
 
@@ -176,7 +171,7 @@ interface Pace {
   readonly firstDueMs: number;
 }
 
-/** A load that is under way. `runLoad` is all that a measurement needs; the kill test stops it by itself. */
+/** A load that is under way, from its construction until `drain`. */
 export class Load {
   readonly #state: LoadState;
   readonly #producers: LoadProducer[];
@@ -211,7 +206,7 @@ export class Load {
   }
 
   /** Counts what completes from now on, for about `ms`. */
-  async measure(ms: number): Promise<Pick<LoadResult, 'seconds' | 'records' | 'latency' | 'behindRecords'>> {
+  async measure(ms: number): Promise<Measured> {
     const state = this.#state;
     state.latency.reset();
     state.records = 0;
@@ -222,6 +217,18 @@ export class Load {
     state.measuring = false;
     const behindRecords = this.#producers.reduce((sum, producer) => sum + producer.behind(end), 0);
     return { seconds: (end - start) / 1000, records: state.records, latency: state.latency, behindRecords };
+  }
+
+  /** Resolves with the moment of the first acknowledgement of a record that is due after now. */
+  nextAcknowledgement(): Promise<number> {
+    return new Promise((reached) => {
+      this.#state.mark = { ms: performance.now(), reached };
+    });
+  }
+
+  /** Resolves once `count` records were acknowledged in all. */
+  async acknowledged(count: number): Promise<void> {
+    while (this.ledger.acknowledged < count) await this.nextAcknowledgement();
   }
 
   /** Sends nothing more and waits for the answers to what was sent; false when some are missing after `ms`. */
@@ -245,25 +252,4 @@ export class Load {
   #pump(): void {
     for (const producer of this.#producers) producer.pump();
   }
-}
-
-export async function runLoad(
-  targets: readonly TargetProducer[],
-  source: RecordSource,
-  options: LoadOptions,
-): Promise<LoadResult> {
-  const load = new Load(targets, source, options.window, options.ratePerSecond);
-  await delay(options.warmUpMs);
-  const measured = await load.measure(options.measureMs);
-  if (!(await load.drain(options.drainMs))) {
-    throw new VarveError(
-      'TIMEOUT',
-      `${load.inFlight} records had no answer ${options.drainMs} ms after the load stopped`,
-    );
-  }
-  return { ...measured, ledger: load.ledger, errors: load.errors, firstError: load.firstError };
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { VarveError } from '../../src/errors.js';
+import type { Cleanup } from '../cleanup.js';
 import { compiled } from '../package-root.js';
 import type { FloorServerOptions, FloorServerReady } from './server.js';
 
@@ -19,7 +20,7 @@ export class FloorCluster {
     this.#processes = processes;
   }
 
-  static async start(storage: FloorStorage, folder: string): Promise<FloorCluster> {
+  static async start(storage: FloorStorage, folder: string, cleanup: Cleanup): Promise<FloorCluster> {
     const processes: ChildProcess[] = [];
     const launch = async (name: string, followers?: readonly number[]) => {
       const options: FloorServerOptions = {
@@ -30,7 +31,7 @@ export class FloorCluster {
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
         execArgv: [],
       });
-      processes.push(child);
+      processes.push(cleanup.track(child));
       return (await ready(child)).port;
     };
     try {
