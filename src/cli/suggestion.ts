@@ -1,7 +1,8 @@
 /** "Did you mean …?" for a word that is nearly one of a list. */
 export function didYouMean(word: string, known: readonly string[]): string {
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
+  // Half of the letters wrong is another word.
+  let bestDistance = Math.floor(word.length / 2) + 1;
   for (const candidate of known) {
     const distance = editDistance(plain(word), plain(candidate));
     if (distance < bestDistance) {
