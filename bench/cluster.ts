@@ -127,7 +127,7 @@ export class BenchCluster {
       node,
       term: partition?.term ?? 0,
       uptimeMs: status.uptimeMs,
-      syncs: status.journal.syncs,
+      syncs: status.store.journal.syncs,
       logEnd: partition?.logEnd ?? 0,
     };
   }

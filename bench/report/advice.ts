@@ -131,11 +131,16 @@ function losses(kills: readonly KillResult[]): string[] {
         `A killed process leaves its page cache behind, so this says nothing about a power cut.`,
     );
   }
-  for (const kill of lossy) {
-    sentences.push(
-      `acks=${kill.acks} with flush=${kill.flush} lost ${whole(kill.verified.lost)} of ${whole(kill.acknowledged)} acknowledged records when the leader was killed` +
-        `${kill.mustLoseNothing ? ': this breaks its promise.' : ', as it may.'}`,
-    );
+  for (const acks of [0, 1, 'all'] as const) {
+    const of = lossy.filter((kill) => kill.acks === acks);
+    if (of.length === 0) continue;
+    const counts = of
+      .map((kill) => `${kill.flush} ${whole(kill.verified.lost)} of ${whole(kill.acknowledged)}`)
+      .join(', ');
+    const promise = of.some((kill) => kill.mustLoseNothing)
+      ? 'This breaks its promise.'
+      : 'It may: it waits for nobody but the leader.';
+    sentences.push(`acks=${acks} lost acknowledged records when the leader was killed (${counts}). ${promise}`);
   }
   return sentences;
 }

@@ -4,16 +4,24 @@ import { batchName } from '../plan.js';
 import type { BenchResult, CellResult, FloorResult, KillResult } from '../result.js';
 import { bytes, count, milliseconds, ratio, whole } from './format.js';
 
-const PLAIN = { head: [], border: [] };
+/** Columns two spaces apart and nothing else: what a terminal of 120 characters has room for. */
+const PLAIN: Pick<Table.TableConstructorOptions, 'style' | 'chars'> = {
+  style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+  chars: {
+    ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '' },
+    ...{ bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' },
+    ...{ left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' },
+  },
+};
 
 export function resultTables(result: BenchResult): string {
   const parts: string[] = [];
   for (const recordBytes of result.plan.recordBytes) {
     const cells = result.cells.filter((cell) => cell.settings.recordBytes === recordBytes);
     const floors = result.floors.filter((floor) => floor.recordBytes === recordBytes);
-    parts.push(`Records of ${bytes(recordBytes)}`, cellTable(cells, floors, result.kills));
+    parts.push(`\nRecords of ${bytes(recordBytes)}`, cellTable(cells, floors, result.kills));
   }
-  if (result.kills.length > 0) parts.push('kill -9 of the leader under load', killTable(result.kills));
+  if (result.kills.length > 0) parts.push('\nkill -9 of the leader under load', killTable(result.kills));
   return parts.join('\n');
 }
 
@@ -24,21 +32,21 @@ function cellTable(cells: readonly CellResult[], floors: readonly FloorResult[],
       'flush',
       'batch',
       'codec',
-      'records/s',
+      'rec/s',
       'spread',
       'MB/s',
       'p50 ms',
       'p99',
       'p99.9',
-      'syncs/s',
+      'sync/s',
       'rec/sync',
-      'stored ÷',
-      'verified',
-      '÷ floor',
-      'lost by kill -9',
+      'packed',
+      'checked',
+      '÷floor',
+      'lost by kill',
     ],
     colAligns: ['left', 'left', ...Array.from({ length: 14 }, () => 'right' as const)],
-    style: PLAIN,
+    ...PLAIN,
   });
   for (const { settings, summary } of cells) {
     const kill = kills.find((k) => k.acks === settings.acks && k.flush === settings.flush);
@@ -87,19 +95,9 @@ export function floorName(floor: FloorResult): string {
 
 function killTable(kills: readonly KillResult[]): string {
   const table = new Table({
-    head: [
-      'acks',
-      'flush',
-      'acknowledged',
-      'lost',
-      'unacknowledged, kept',
-      'duplicates',
-      'holes',
-      'down ms',
-      'caught up ms',
-    ],
+    head: ['acks', 'flush', 'acknowledged', 'lost', 'kept unacked', 'duplicates', 'holes', 'down ms', 'caught up ms'],
     colAligns: ['left', 'left', ...Array.from({ length: 7 }, () => 'right' as const)],
-    style: PLAIN,
+    ...PLAIN,
   });
   for (const kill of kills) {
     table.push([
