@@ -41,6 +41,8 @@ export interface ReadResult {
 /** What opening found and did. */
 export interface RecoveryReport {
   readonly clean: boolean;
+  /** After an unclean stop: the machine did not restart since, so what the operating system had cached is still there. */
+  readonly pageCacheSurvived: boolean;
   readonly replayedRecords: number;
   /** Bytes cut behind the last whole batch (a torn write). */
   readonly truncatedBytes: number;
@@ -51,7 +53,10 @@ export interface RecoveryReport {
     readonly position: number;
     readonly reason: string;
   }[];
-  /** Unclean restart of a relaxed partition: what was acknowledged from memory may be gone. */
+  /**
+   * Unclean restart of a relaxed partition, or a log that ends below a known high watermark: records that were
+   * acknowledged may be gone. With `pageCacheSurvived` under relaxed flush nothing is missing.
+   */
   readonly mayHaveForgotten: boolean;
 }
 

@@ -1,0 +1,133 @@
+/**
+ * The small records of the journal: what they say and their payloads. The frame around them (log identity, type,
+ * generation, epoch, checksum) is the journal's, and so is the record that carries batches.
+ *
+ *   hard state   0        8        12
+ *                | term   | vote   |
+ *                | u64    | u32    |
+ *
+ *   truncation   0        8              16        24         32        36
+ *                | to     | end segment: | its tag | its new  | new     | count  | then count × (base u64, tag u64):
+ *                | u64    | base i64, −1 | u64     | length   | tag u64 | u32    | segments set aside
+ *                |        | if none      |         | u64      |         |        |
+ *
+ *   log start    | offset u64 |
+ *   relaxed      | 0 or 1 u8  |
+ *
+ * Integers are little-endian. A truncation at `to` cuts the end segment at its new length and starts a new segment
+ * (base = to, new tag); the generation it begins is in the record's frame.
+ */
+import { STORED_RECORD_TYPE } from '../disk/journal-format.js';
+import { VarveError } from '../errors.js';
+import type { HardState } from '../raft/types.js';
+import type { SegmentName } from '../segment/file-names.js';
+
+/** Types of journal records. Stored batches are the journal's own. */
+export const RecordType = {
+  Batches: STORED_RECORD_TYPE,
+  HardState: 2,
+  Truncation: 3,
+  LogStart: 4,
+  Relaxed: 5,
+} as const;
+
+export interface Truncation {
+  readonly to: number;
+  /** The segment that ends at `endLength` from now on; undefined when `to` is the base of the first one removed. */
+  readonly endSegment: SegmentName | undefined;
+  readonly endLength: number;
+  /** Tag of the segment that starts at `to`. */
+  readonly newTag: number;
+  readonly removed: readonly SegmentName[];
+}
+
+const HARD_STATE_BYTES = 12;
+const TRUNCATION_BYTES = 44;
+const SEGMENT_BYTES = 16;
+
+export function encodeHardState(state: HardState): Buffer {
+  const payload = Buffer.allocUnsafe(HARD_STATE_BYTES);
+  writeUint64(payload, 0, state.term);
+  payload.writeUInt32LE(state.vote, 8);
+  return payload;
+}
+
+export function decodeHardState(payload: Buffer): HardState {
+  checkLength('hard state', payload, HARD_STATE_BYTES);
+  return { term: readUint64(payload, 0), vote: payload.readUInt32LE(8) };
+}
+
+export function encodeTruncation(truncation: Truncation): Buffer {
+  const { to, endSegment, endLength, newTag, removed } = truncation;
+  const payload = Buffer.allocUnsafe(TRUNCATION_BYTES + removed.length * SEGMENT_BYTES);
+  writeUint64(payload, 0, to);
+  payload.writeBigInt64LE(BigInt(endSegment?.base ?? -1), 8);
+  writeUint64(payload, 16, endSegment?.tag ?? 0);
+  writeUint64(payload, 24, endLength);
+  writeUint64(payload, 32, newTag);
+  payload.writeUInt32LE(removed.length, 40);
+  removed.forEach((name, i) => {
+    writeUint64(payload, TRUNCATION_BYTES + i * SEGMENT_BYTES, name.base);
+    writeUint64(payload, TRUNCATION_BYTES + i * SEGMENT_BYTES + 8, name.tag);
+  });
+  return payload;
+}
+
+export function decodeTruncation(payload: Buffer): Truncation {
+  if (payload.length < TRUNCATION_BYTES) checkLength('truncation', payload, TRUNCATION_BYTES);
+  const count = payload.readUInt32LE(40);
+  checkLength('truncation', payload, TRUNCATION_BYTES + count * SEGMENT_BYTES);
+  const endBase = Number(payload.readBigInt64LE(8));
+  const removed: SegmentName[] = [];
+  for (let at = TRUNCATION_BYTES; at < payload.length; at += SEGMENT_BYTES) {
+    removed.push({ base: readUint64(payload, at), tag: readUint64(payload, at + 8) });
+  }
+  return {
+    to: readUint64(payload, 0),
+    endSegment: endBase < 0 ? undefined : { base: endBase, tag: readUint64(payload, 16) },
+    endLength: readUint64(payload, 24),
+    newTag: readUint64(payload, 32),
+    removed,
+  };
+}
+
+export function encodeLogStart(offset: number): Buffer {
+  const payload = Buffer.allocUnsafe(8);
+  writeUint64(payload, 0, offset);
+  return payload;
+}
+
+export function decodeLogStart(payload: Buffer): number {
+  checkLength('log start', payload, 8);
+  return readUint64(payload, 0);
+}
+
+export function encodeRelaxed(relaxed: boolean): Buffer {
+  return Buffer.of(relaxed ? 1 : 0);
+}
+
+export function decodeRelaxed(payload: Buffer): boolean {
+  checkLength('relaxed', payload, 1);
+  return payload[0] === 1;
+}
+
+function writeUint64(buf: Buffer, at: number, value: number): void {
+  buf.writeBigUInt64LE(BigInt(value), at);
+}
+
+function readUint64(buf: Buffer, at: number): number {
+  const value = buf.readBigUInt64LE(at);
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw new VarveError('CORRUPT_JOURNAL', `journal record: ${value} is outside the range of offsets (below 2^53)`);
+  }
+  return Number(value);
+}
+
+function checkLength(what: string, payload: Buffer, expected: number): void {
+  if (payload.length !== expected) {
+    throw new VarveError(
+      'CORRUPT_JOURNAL',
+      `journal record '${what}' of ${payload.length} bytes, expected ${expected}: this build cannot read it`,
+    );
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * What must be known of one partition's log to open it without reading it: a row of the checkpoint. The durable mark is
+ * the end of the last segment in the list: (that segment, its length, `end`, the last epoch).
+ */
+import type { SegmentName } from '../segment/file-names.js';
+import type { DamagedRange } from '../segment/segment.js';
+
+export interface SegmentState extends SegmentName {
+  /** Bytes of whole batches. A segment holds the offsets from its base to the next one's base, the last one to `end`. */
+  readonly length: number;
+  readonly damaged?: readonly DamagedRange[];
+}
+
+export interface LogState {
+  readonly topic: string;
+  readonly partition: number;
+  /** 32 hex digits. */
+  readonly topicId: string;
+  readonly term: number;
+  readonly vote: number;
+  readonly logStart: number;
+  readonly end: number;
+  /** The high watermark was at least this. */
+  readonly hwFloor: number;
+  readonly generation: number;
+  /** Acknowledgements may have been given from memory. */
+  readonly relaxed: boolean;
+  /** In offset order; empty for a log that never held anything. */
+  readonly segments: readonly SegmentState[];
+  /** Leader epochs and the offsets they start at, both rising. */
+  readonly epochs: readonly (readonly [epoch: number, start: number])[];
+}
+
+export function newLogState(topic: string, partition: number, topicId: string): LogState {
+  return {
+    topic,
+    partition,
+    topicId,
+    term: 0,
+    vote: 0,
+    logStart: 0,
+    end: 0,
+    hwFloor: 0,
+    generation: 0,
+    relaxed: false,
+    segments: [],
+    epochs: [],
+  };
+}
+
+/** Identifies a log within a data directory. */
+export function logKey(topicId: string, partition: number): string {
+  return `${topicId}-${partition}`;
+}

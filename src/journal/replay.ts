@@ -1,0 +1,182 @@
+/**
+ * Replay: folds the journal's records after a checkpoint into the state of each log, in memory. Truncations cut what
+ * came before them, so that of all journalled bytes only those that survive every later truncation are written.
+ *
+ * A record is already in the checkpoint if its generation is older than the checkpoint's, or the same with offsets below
+ * the durable mark: the first journal file that a checkpoint needs usually begins with such records.
+ *
+ * What can go wrong: records of one log that do not join up are CORRUPT_JOURNAL, since the stream has one order and a
+ * sync covers all that precedes it.
+ */
+import type { JournalRecord } from '../disk/journal-format.js';
+import { VarveError } from '../errors.js';
+import type { SegmentName } from '../segment/file-names.js';
+import { decodeHardState, decodeLogStart, decodeRelaxed, decodeTruncation, RecordType } from './journal-records.js';
+import type { LogState } from './log-state.js';
+
+/** Journalled bytes that survive: where they belong, and which record of the log holds them. */
+export interface Piece {
+  readonly segmentBase: number;
+  readonly position: number;
+  readonly length: number;
+  readonly startOffset: number;
+  readonly endOffset: number;
+  /** Counts the log's records in journal order, from 0. */
+  readonly record: number;
+}
+
+/** A segment after replay. `tag` −1: rolled after the checkpoint; its file is the one in the directory, if there is one. */
+export interface FoldedSegment {
+  readonly base: number;
+  readonly tag: number;
+  /** Where it ends; −1: as far as its whole batches go. */
+  readonly length: number;
+}
+
+export interface DurablePoint {
+  readonly segmentBase: number;
+  readonly position: number;
+  readonly offset: number;
+}
+
+export class LogFold {
+  readonly state: LogState;
+  term: number;
+  vote: number;
+  logStart: number;
+  hwFloor: number;
+  generation: number;
+  relaxed: boolean;
+  segments: FoldedSegment[];
+  pieces: Piece[] = [];
+  /** Segments that truncations removed. */
+  readonly removed: SegmentName[] = [];
+  /** The checkpoint's durable mark, lowered by truncations: nothing below it is in the journal. */
+  mark: DurablePoint | undefined;
+  /** Records seen, and of those the ones that changed something. */
+  recordCount = 0;
+  appliedCount = 0;
+  #tail: DurablePoint | undefined;
+
+  constructor(state: LogState) {
+    this.state = state;
+    this.term = state.term;
+    this.vote = state.vote;
+    this.logStart = state.logStart;
+    this.hwFloor = state.hwFloor;
+    this.generation = state.generation;
+    this.relaxed = state.relaxed;
+    const last = state.segments.at(-1);
+    this.segments = state.segments.map((segment) => ({ ...segment }));
+    if (last !== undefined) {
+      this.segments[this.segments.length - 1] = { base: last.base, tag: last.tag, length: -1 };
+      this.mark = { segmentBase: last.base, position: last.length, offset: state.end };
+      this.#tail = this.mark;
+    }
+  }
+
+  /** Everything below this was durable when the journal ended. */
+  get durable(): DurablePoint | undefined {
+    return this.#tail;
+  }
+
+  apply(record: JournalRecord): void {
+    const ordinal = this.recordCount++;
+    switch (record.type) {
+      case RecordType.Batches:
+        this.#applyBatches(record, ordinal);
+        break;
+      case RecordType.HardState: {
+        const { term, vote } = decodeHardState(record.payload);
+        if (term > this.term || (term === this.term && vote !== 0)) {
+          this.term = term;
+          this.vote = vote;
+          this.appliedCount++;
+        }
+        break;
+      }
+      case RecordType.Truncation:
+        this.#applyTruncation(record);
+        break;
+      case RecordType.LogStart:
+        this.logStart = Math.max(this.logStart, decodeLogStart(record.payload));
+        this.appliedCount++;
+        break;
+      case RecordType.Relaxed:
+        this.relaxed = decodeRelaxed(record.payload);
+        this.appliedCount++;
+        break;
+      default:
+        throw this.#corrupt(`a record of type ${record.type}, which this build does not know`);
+    }
+  }
+
+  #applyBatches(record: JournalRecord, ordinal: number): void {
+    if (record.generation < this.generation) return;
+    if (record.generation > this.generation) {
+      throw this.#corrupt(`batches of generation ${record.generation} follow generation ${this.generation}`);
+    }
+    this.hwFloor = Math.max(this.hwFloor, record.hwFloor);
+    const tail = this.#tail;
+    if (tail !== undefined && record.lastOffset < tail.offset && this.pieces.length === 0) return;
+    const { segmentBaseOffset: segmentBase, position, lastOffset } = record;
+    const length = record.payload.length;
+    const startOffset = tail?.offset ?? segmentBase;
+    const joins =
+      tail !== undefined && segmentBase === tail.segmentBase
+        ? position === tail.position
+        : segmentBase === startOffset && position === 0;
+    if (!joins || lastOffset < startOffset) {
+      throw this.#corrupt(
+        `batches at segment ${segmentBase}, position ${position}, do not join on to segment ${tail?.segmentBase}, position ${tail?.position}`,
+      );
+    }
+    if (tail === undefined || segmentBase !== tail.segmentBase) {
+      this.#endLastSegment(tail?.position ?? 0);
+      this.segments.push({ base: segmentBase, tag: -1, length: -1 });
+    }
+    this.mark ??= { segmentBase, position: 0, offset: startOffset };
+    this.pieces.push({ segmentBase, position, length, startOffset, endOffset: lastOffset + 1, record: ordinal });
+    this.#tail = { segmentBase, position: position + length, offset: lastOffset + 1 };
+    this.appliedCount++;
+  }
+
+  #applyTruncation(record: JournalRecord): void {
+    if (record.generation <= this.generation) return;
+    const { to, endSegment, endLength, newTag, removed } = decodeTruncation(record.payload);
+    this.generation = record.generation;
+    this.appliedCount++;
+    this.removed.push(...removed);
+    this.segments = this.segments.filter((segment) => segment.base < to);
+    if (endSegment !== undefined) {
+      const last = this.segments.at(-1);
+      if (last?.base !== endSegment.base)
+        throw this.#corrupt(`a truncation ends segment ${endSegment.base}, which is not there`);
+      this.segments[this.segments.length - 1] = { ...last, tag: endSegment.tag, length: endLength };
+    }
+    this.segments.push({ base: to, tag: newTag, length: -1 });
+    const kept: Piece[] = [];
+    for (const piece of this.pieces) {
+      if (piece.endOffset <= to) kept.push(piece);
+      else if (piece.startOffset < to) {
+        // One record may carry several batches, of which the first ones stay.
+        kept.push({ ...piece, length: endLength - piece.position, endOffset: to });
+      }
+    }
+    this.pieces = kept;
+    const start: DurablePoint = { segmentBase: to, position: 0, offset: to };
+    if (this.mark === undefined || this.mark.offset >= to) this.mark = start;
+    if (this.#tail === undefined || this.#tail.offset >= to) this.#tail = start;
+  }
+
+  /** A segment that was rolled ends where its journalled bytes end. */
+  #endLastSegment(length: number): void {
+    const last = this.segments.at(-1);
+    if (last !== undefined) this.segments[this.segments.length - 1] = { ...last, length };
+  }
+
+  #corrupt(what: string): VarveError {
+    const { topic, partition, topicId } = this.state;
+    return new VarveError('CORRUPT_JOURNAL', `journal of ${topic}-${partition} (topic id ${topicId}): ${what}`);
+  }
+}

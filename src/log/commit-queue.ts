@@ -1,0 +1,249 @@
+/**
+ * What the journal was given and has not made durable yet, for all logs of a store, in ticket order. Tickets are
+ * consecutive, so the queue is a ring indexed by ticket: nothing is allocated per append.
+ *
+ * Each entry is either an append (log, end offset, generation, bytes) or a callback of a small record. One durable
+ * ticket completes everything up to it; each log that moved is told once, at the end.
+ *
+ * It also holds producers back: too many bytes waiting for a sync, async bytes beyond their bound in size or age (then
+ * the disk is slower than the promise, and appends wait), or a journal that is full.
+ */
+import type { FlushMode } from '../disk/disk.js';
+import { invariant, VarveError } from '../errors.js';
+
+/** A log, as the queue knows it. */
+export interface CommitTarget {
+  /** Everything below `end` is durable; counts only if `generation` is the log's. Returns true if that moved anything. */
+  durableUpTo(end: number, generation: number): boolean;
+  /** Called once after a group commit in which `durableUpTo` returned true. */
+  committed(): void;
+  /** Set while the queue has the log on its list of logs to tell. */
+  listedForCommit: boolean;
+}
+
+export interface CommitLimits {
+  readonly pendingMaxBytes: number;
+  readonly asyncMaxBytes: number;
+  readonly asyncMaxMs: number;
+}
+
+const INITIAL_CAPACITY = 1024;
+const MODES = { sync: 0, async: 1, none: 2 } as const;
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class CommitQueue {
+  readonly #limits: CommitLimits;
+  readonly #now: () => number;
+  #mask = INITIAL_CAPACITY - 1;
+  #targets: (CommitTarget | undefined)[] = new Array(INITIAL_CAPACITY).fill(undefined);
+  #calls: (((error?: Error) => void) | undefined)[] = new Array(INITIAL_CAPACITY).fill(undefined);
+  #ends = new Float64Array(INITIAL_CAPACITY);
+  #generations = new Float64Array(INITIAL_CAPACITY);
+  #bytes = new Float64Array(INITIAL_CAPACITY);
+  #modes = new Uint8Array(INITIAL_CAPACITY);
+  #times = new Float64Array(INITIAL_CAPACITY);
+  /** Tickets [#head, #tail) are waiting. */
+  #head = 1;
+  #tail = 1;
+  #syncBytes = 0;
+  #asyncBytes = 0;
+  #oldestAsync = 0;
+  #journalFull = false;
+  #failed: Error | undefined;
+  #waiters: Waiter[] = [];
+  readonly #touched: CommitTarget[] = [];
+  /** Bytes given to the journal since the store was opened, with an estimate of its own overhead. */
+  journalledBytes = 0;
+
+  constructor(limits: CommitLimits, now: () => number = () => performance.now()) {
+    this.#limits = limits;
+    this.#now = now;
+  }
+
+  get failed(): Error | undefined {
+    return this.#failed;
+  }
+
+  /** Bytes accepted under 'sync' that are not durable. */
+  get pendingBytes(): number {
+    return this.#syncBytes;
+  }
+
+  get pendingTickets(): number {
+    return this.#tail - this.#head;
+  }
+
+  addAppend(
+    ticket: number,
+    target: CommitTarget,
+    end: number,
+    generation: number,
+    bytes: number,
+    mode: FlushMode,
+  ): void {
+    const at = this.#add(ticket);
+    this.#targets[at] = target;
+    this.#ends[at] = end;
+    this.#generations[at] = generation;
+    this.#bytes[at] = bytes;
+    this.#modes[at] = MODES[mode];
+    this.journalledBytes += bytes + 64;
+    if (mode === 'sync') {
+      this.#syncBytes += bytes;
+    } else if (mode === 'async') {
+      const now = this.#now();
+      this.#times[at] = now;
+      if (this.#asyncBytes === 0) this.#oldestAsync = now;
+      this.#asyncBytes += bytes;
+    }
+  }
+
+  /** `done` runs once: without an error when durable, with one when the store failed before that. */
+  addRecord(ticket: number, done: (error?: Error) => void): void {
+    const at = this.#add(ticket);
+    this.#calls[at] = done;
+    this.#modes[at] = MODES.none;
+    this.#bytes[at] = 0;
+    this.journalledBytes += 128;
+  }
+
+  #add(ticket: number): number {
+    invariant(ticket === this.#tail, `journal ticket ${ticket} follows ${this.#tail - 1}`);
+    if (this.#tail - this.#head > this.#mask) this.#grow();
+    this.#tail++;
+    return ticket & this.#mask;
+  }
+
+  onDurable(ticket: number): void {
+    if (this.#failed !== undefined) return;
+    invariant(ticket < this.#tail, `ticket ${ticket} is durable, but only ${this.#tail - 1} were submitted`);
+    this.journalledBytes += 4096;
+    const touched = this.#touched;
+    while (this.#head <= ticket) {
+      const at = this.#head++ & this.#mask;
+      const mode = this.#modes[at]!;
+      if (mode === MODES.sync) this.#syncBytes -= this.#bytes[at]!;
+      else if (mode === MODES.async) this.#asyncBytes -= this.#bytes[at]!;
+      const target = this.#targets[at];
+      if (target !== undefined) {
+        this.#targets[at] = undefined;
+        if (target.durableUpTo(this.#ends[at]!, this.#generations[at]!) && !target.listedForCommit) {
+          target.listedForCommit = true;
+          touched.push(target);
+        }
+      } else {
+        const call = this.#calls[at]!;
+        this.#calls[at] = undefined;
+        call();
+      }
+    }
+    if (this.#asyncBytes > 0) this.#oldestAsync = this.#oldestAsyncTime();
+    for (const target of touched) {
+      target.listedForCommit = false;
+      target.committed();
+    }
+    touched.length = 0;
+    this.wake();
+  }
+
+  /** Nothing becomes durable any more: every waiting callback and waiter gets the error. */
+  fail(error: Error): void {
+    if (this.#failed !== undefined) return;
+    this.#failed = error;
+    while (this.#head < this.#tail) {
+      const at = this.#head++ & this.#mask;
+      const call = this.#calls[at];
+      this.#calls[at] = undefined;
+      this.#targets[at] = undefined;
+      call?.(error);
+    }
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter.reject(error);
+  }
+
+  set journalFull(full: boolean) {
+    this.#journalFull = full;
+    if (!full) this.wake();
+  }
+
+  throttledFor(mode: FlushMode): boolean {
+    if (this.#journalFull) return true;
+    if (mode === 'sync') return this.#syncBytes >= this.#limits.pendingMaxBytes;
+    if (mode === 'none' || this.#asyncBytes === 0) return false;
+    if (this.#asyncBytes >= this.#limits.asyncMaxBytes) return true;
+    return this.#now() - this.#oldestAsync > this.#limits.asyncMaxMs;
+  }
+
+  /** True beyond twice the limit of pending bytes: whoever ignores `throttled` is refused. */
+  get overloaded(): boolean {
+    return this.#syncBytes >= 2 * this.#limits.pendingMaxBytes;
+  }
+
+  /** Resolves at the next moment at which something may have changed. */
+  nextChange(): Promise<void> {
+    if (this.#failed !== undefined) return Promise.reject(this.#failed);
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+
+  async whenWritable(mode: FlushMode): Promise<void> {
+    while (this.throttledFor(mode)) await this.nextChange();
+    if (this.#failed !== undefined) throw this.#failed;
+  }
+
+  wake(): void {
+    if (this.#waiters.length === 0) return;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter.resolve();
+  }
+
+  /** The handle is closed: whoever waits learns it. */
+  close(): void {
+    this.fail(new VarveError('CLOSED', 'the store was closed'));
+  }
+
+  #oldestAsyncTime(): number {
+    for (let ticket = this.#head; ticket < this.#tail; ticket++) {
+      const at = ticket & this.#mask;
+      if (this.#modes[at] === MODES.async) return this.#times[at]!;
+    }
+    return this.#now();
+  }
+
+  #grow(): void {
+    const oldMask = this.#mask;
+    const size = 2 * (oldMask + 1);
+    const mask = size - 1;
+    const targets: (CommitTarget | undefined)[] = new Array(size).fill(undefined);
+    const calls: (((error?: Error) => void) | undefined)[] = new Array(size).fill(undefined);
+    const ends = new Float64Array(size);
+    const generations = new Float64Array(size);
+    const bytes = new Float64Array(size);
+    const modes = new Uint8Array(size);
+    const times = new Float64Array(size);
+    for (let ticket = this.#head; ticket < this.#tail; ticket++) {
+      const from = ticket & oldMask;
+      const to = ticket & mask;
+      targets[to] = this.#targets[from];
+      calls[to] = this.#calls[from];
+      ends[to] = this.#ends[from]!;
+      generations[to] = this.#generations[from]!;
+      bytes[to] = this.#bytes[from]!;
+      modes[to] = this.#modes[from]!;
+      times[to] = this.#times[from]!;
+    }
+    this.#mask = mask;
+    this.#targets = targets;
+    this.#calls = calls;
+    this.#ends = ends;
+    this.#generations = generations;
+    this.#bytes = bytes;
+    this.#modes = modes;
+    this.#times = times;
+  }
+}

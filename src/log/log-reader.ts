@@ -1,0 +1,198 @@
+/**
+ * Reading one log: views of whole batches, decoded records, lookup by timestamp, and long polls.
+ *
+ * Consumers see what lies below the high watermark; such bytes never change. Only replication reads above it.
+ * A long poll waits for the high watermark to move, never by polling.
+ */
+import { VarveError } from '../errors.js';
+import { decodeBatchAsync } from '../record/decode.js';
+import { baseOffsetAt, batchSizeAt, isControlAt, lastOffsetAt, maxTimestampAt } from '../record/record-batch.js';
+import type { Record } from '../record/types.js';
+import type { SegmentList } from '../segment/segment-list.js';
+import type { BatchLocator } from './batch-locator.js';
+import type { ReadOptions, ReadResult, ReadViewsResult } from './log.js';
+
+const DEFAULT_MAX_BYTES = 1024 * 1024;
+
+/** The log's cursors, as a reader needs them. */
+export interface ReadableLog {
+  /** For messages: topic and partition. */
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
+  readonly highWatermark: number;
+}
+
+interface Waiter {
+  readonly offset: number;
+  readonly maxBytes: number;
+  readonly minBytes: number;
+  readonly resolve: (result: ReadViewsResult) => void;
+  readonly reject: (error: unknown) => void;
+  timer: NodeJS.Timeout | undefined;
+}
+
+export class LogReader {
+  readonly #log: ReadableLog;
+  readonly #segments: SegmentList;
+  readonly #locator: BatchLocator;
+  #waiters: Waiter[] = [];
+
+  constructor(log: ReadableLog, segments: SegmentList, locator: BatchLocator) {
+    this.#log = log;
+    this.#segments = segments;
+    this.#locator = locator;
+  }
+
+  viewsFrom(offset: number, maxBytes: number, limit: 'committed' | 'end'): ReadViewsResult {
+    this.#checkRange(offset);
+    const log = this.#log;
+    this.#locator.extend(offset, maxBytes, limit === 'end' ? log.end : log.highWatermark);
+    return {
+      views: this.#locator.to > this.#locator.from ? this.#locator.views() : [],
+      nextOffset: this.#locator.next,
+      highWatermark: log.highWatermark,
+    };
+  }
+
+  readViews(offset: number, options: ReadOptions): Promise<ReadViewsResult> {
+    const maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
+    const minBytes = Math.min(options.minBytes ?? 0, maxBytes);
+    const maxWaitMs = options.maxWaitMs ?? 0;
+    return new Promise((resolve, reject) => {
+      const result = this.viewsFrom(offset, maxBytes, 'committed');
+      if (maxWaitMs <= 0 || this.#enough(result, minBytes)) {
+        resolve(result);
+        return;
+      }
+      const waiter: Waiter = { offset, maxBytes, minBytes, resolve, reject, timer: undefined };
+      waiter.timer = setTimeout(() => this.#answer(waiter), maxWaitMs);
+      this.#waiters.push(waiter);
+    });
+  }
+
+  async read(offset: number, options: ReadOptions): Promise<ReadResult> {
+    const { views, nextOffset, highWatermark } = await this.readViews(offset, options);
+    const records: Record[] = [];
+    for (const view of views) {
+      for (let position = 0; position < view.length; ) {
+        const end = position + batchSizeAt(view, position);
+        if (!isControlAt(view, position)) {
+          for (const record of await this.#decode(view, position, end)) {
+            if (record.offset >= offset) records.push(record);
+          }
+        }
+        position = end;
+      }
+    }
+    return { records, nextOffset, highWatermark };
+  }
+
+  async offsetForTimestamp(timestamp: number): Promise<{ offset: number; timestamp: number } | undefined> {
+    const log = this.#log;
+    const first = this.#segments.indexOf(log.start);
+    for (const segment of this.#segments.all.slice(first)) {
+      if (segment.base >= log.highWatermark) return undefined;
+      if (segment.length === 0 || segment.indexes.maxTimestamp < timestamp) continue;
+      const from = Math.max(segment.indexes.times.lookup(timestamp), segment.base, log.start);
+      if (from >= segment.end) continue;
+      const bytes = segment.bytes;
+      for (let position = segment.positionOf(from), expected = -1; position < segment.length; ) {
+        const end = segment.checkedEnd(bytes, position, expected);
+        if (baseOffsetAt(bytes, position) >= log.highWatermark) return undefined;
+        if (maxTimestampAt(bytes, position) >= timestamp && !isControlAt(bytes, position)) {
+          for (const record of await this.#decode(bytes, position, end)) {
+            if (record.timestamp >= timestamp && record.offset >= log.start) {
+              return record.offset < log.highWatermark
+                ? { offset: record.offset, timestamp: record.timestamp }
+                : undefined;
+            }
+          }
+        }
+        expected = lastOffsetAt(bytes, position) + 1;
+        position = end;
+      }
+    }
+    return undefined;
+  }
+
+  /** The high watermark moved. */
+  wake(): void {
+    if (this.#waiters.length === 0) return;
+    const highWatermark = this.#log.highWatermark;
+    const waiting: Waiter[] = [];
+    const due: Waiter[] = [];
+    for (const waiter of this.#waiters) {
+      if (highWatermark > waiter.offset && this.#isDue(waiter)) due.push(waiter);
+      else waiting.push(waiter);
+    }
+    this.#waiters = waiting;
+    for (const waiter of due) this.#answer(waiter);
+  }
+
+  /** The log start or end moved, or the log is closed: every waiter is answered by what holds now. */
+  wakeAll(error?: Error): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) {
+      if (error === undefined) {
+        this.#answer(waiter);
+      } else {
+        clearTimeout(waiter.timer);
+        waiter.reject(error);
+      }
+    }
+  }
+
+  #isDue(waiter: Waiter): boolean {
+    if (waiter.minBytes <= 1) return true;
+    try {
+      this.#locator.extend(waiter.offset, waiter.maxBytes, this.#log.highWatermark);
+      // A whole batch that does not fit any more ends the wait as well.
+      return this.#locator.to - this.#locator.from >= waiter.minBytes || this.#locator.next < this.#log.highWatermark;
+    } catch {
+      return true;
+    }
+  }
+
+  #enough(result: ReadViewsResult, minBytes: number): boolean {
+    if (result.views.length === 0) return minBytes <= 0;
+    if (result.nextOffset < result.highWatermark) return true;
+    let bytes = 0;
+    for (const view of result.views) bytes += view.length;
+    return bytes >= minBytes;
+  }
+
+  #answer(waiter: Waiter): void {
+    clearTimeout(waiter.timer);
+    const at = this.#waiters.indexOf(waiter);
+    if (at >= 0) this.#waiters.splice(at, 1);
+    try {
+      waiter.resolve(this.viewsFrom(waiter.offset, waiter.maxBytes, 'committed'));
+    } catch (error) {
+      waiter.reject(error);
+    }
+  }
+
+  async #decode(bytes: Buffer, position: number, end: number): Promise<Record[]> {
+    try {
+      return await decodeBatchAsync(bytes, position, end, { checkCrc: true, copy: true });
+    } catch (error) {
+      if (!(error instanceof VarveError) || error.code !== 'CORRUPT_BATCH') throw error;
+      throw new VarveError(
+        'CORRUPT_LOG',
+        `${this.#log.name}, batch at offset ${baseOffsetAt(bytes, position)}: ${error.message}. Nothing was deleted; restore this replica from a peer or a backup`,
+        { cause: error },
+      );
+    }
+  }
+
+  #checkRange(offset: number): void {
+    const { name, start, end } = this.#log;
+    if (offset >= start && offset <= end && Number.isInteger(offset)) return;
+    throw new VarveError(
+      'OFFSET_OUT_OF_RANGE',
+      `${name}: offset ${offset} is outside the log, which holds [${start}, ${end}); read on from one of its ends`,
+    );
+  }
+}

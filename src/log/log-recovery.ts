@@ -1,0 +1,303 @@
+/**
+ * Opening one log after an unclean stop. The store has loaded the checkpoint and folded the journal into a `LogFold`.
+ *
+ *   1. `resolveFiles`: which file is which segment. Files that a durable truncation removed, that a truncation which never
+ *      became durable created, or that lie outside the log are set aside by rename; they go after the next checkpoint.
+ *   2. The store writes the journalled bytes that survive into their segments (journal-rewrite.ts).
+ *   3. `recoverLog` scans from the segment of the durable mark on. A fault at or below the durable end is *damage*: kept,
+ *      reported, never served. The first fault beyond it is a torn write: the log ends there. Segments before the
+ *      mark's are sealed and are not scanned.
+ *   4. Whole batches beyond the durable end are kept (they were in the page cache), but not on the word of a page cache
+ *      whose history is unknown: they are read, written again and synced.
+ *   5. Indexes of scanned segments are written, the generation goes up, and the result is a checkpoint row.
+ *
+ * All of it may be repeated: a crash in the middle leaves the checkpoint and the journal as they were.
+ */
+import type { Disk } from '../disk/disk.js';
+import { EpochIndex } from '../index/epoch-index.js';
+import type { LogState, SegmentState } from '../journal/log-state.js';
+import type { FoldedSegment, LogFold } from '../journal/replay.js';
+import { logFileName, parseLogFileName, type SegmentName, sameSegment, setAsideName } from '../segment/file-names.js';
+import type { DamagedRange } from '../segment/segment.js';
+import { SegmentIndexes } from '../segment/segment-indexes.js';
+import type { RecoveryReport } from './log.js';
+import { type ScanStart, scanSegment } from './segment-scan.js';
+
+const REWRITE_BYTES = 4 * 1024 * 1024;
+const DEFAULT_INDEX_INTERVAL_BYTES = 4096;
+
+/** The files of a log after step 1. */
+export interface ResolvedFiles {
+  /** The fold's segments, each with the file that it has or will get. */
+  readonly segments: readonly FoldedSegment[];
+  /** Files behind the last segment, which may continue the log. */
+  readonly tail: readonly SegmentName[];
+}
+
+export interface RecoveredLog {
+  readonly state: LogState;
+  readonly report: RecoveryReport;
+}
+
+export async function resolveFiles(disk: Disk, directory: string, fold: LogFold): Promise<ResolvedFiles> {
+  const files: SegmentName[] = [];
+  for (const entry of await disk.readDirectory(directory)) {
+    const name = parseLogFileName(entry.name);
+    if (name !== undefined) files.push(name);
+  }
+  const durableEnd = fold.durable?.offset ?? fold.state.end;
+  // A tag is a generation; one that the journal never got belongs to a truncation that did not happen.
+  const candidates = files.filter(
+    (file) => file.tag <= fold.generation && !fold.removed.some((removed) => sameSegment(removed, file)),
+  );
+  const live = fold.segments.filter(
+    (_, i) => i === fold.segments.length - 1 || fold.segments[i + 1]!.base > fold.logStart,
+  );
+  const segments = live.map((segment): FoldedSegment => {
+    if (segment.tag >= 0) return segment;
+    const found = candidates.find((file) => file.base === segment.base);
+    return { ...segment, tag: found?.tag ?? freeTag(files, segment.base, fold.generation) };
+  });
+  const unnamed = candidates.filter((file) => !segments.some((segment) => sameSegment(segment, file)));
+  const tail = unnamed.filter((file) => file.base >= durableEnd).sort((a, b) => a.base - b.base);
+  for (const file of files) {
+    if (segments.some((segment) => sameSegment(segment, file)) || tail.includes(file)) continue;
+    await setAside(disk, directory, file, fold.generation);
+  }
+  return { segments, tail };
+}
+
+function freeTag(files: readonly SegmentName[], base: number, generation: number): number {
+  const taken = new Set(files.filter((file) => file.base === base).map((file) => file.tag));
+  let tag = 0;
+  while (taken.has(tag)) tag = tag === 0 ? Math.max(1, generation) : tag + 1;
+  return tag;
+}
+
+async function setAside(disk: Disk, directory: string, name: SegmentName, generation: number): Promise<void> {
+  const file = logFileName(name);
+  await disk.rename(`${directory}/${file}`, `${directory}/${setAsideName(file, generation)}`);
+}
+
+export async function recoverLog(
+  disk: Disk,
+  directory: string,
+  fold: LogFold,
+  files: ResolvedFiles,
+  pageCacheSurvived: boolean,
+): Promise<RecoveredLog> {
+  const recovery = new LogRecovery(disk, directory, fold, files);
+  await recovery.run();
+  return recovery.result(pageCacheSurvived);
+}
+
+class LogRecovery {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #fold: LogFold;
+  readonly #files: ResolvedFiles;
+  readonly #epochs: EpochIndex;
+  #segments: SegmentState[] = [];
+  #at: ScanStart;
+  #lastIndexes: SegmentIndexes | undefined;
+  #truncatedBytes = 0;
+  #rebuiltIndexes = 0;
+
+  constructor(disk: Disk, directory: string, fold: LogFold, files: ResolvedFiles) {
+    this.#disk = disk;
+    this.#directory = directory;
+    this.#fold = fold;
+    this.#files = files;
+    const mark = fold.mark?.offset ?? fold.state.end;
+    this.#epochs = EpochIndex.fromEntries(fold.state.epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
+    this.#epochs.truncateTo(mark);
+    this.#at = { position: 0, offset: fold.state.end, epoch: this.#epochs.lastEpoch };
+  }
+
+  async run(): Promise<void> {
+    const { segments } = this.#files;
+    const markBase = this.#fold.mark?.segmentBase ?? 0;
+    for (const [i, segment] of segments.entries()) {
+      if (segment.base < markBase) await this.#checkSealed(segment, i);
+      else await this.#scanDurable(segment, segments[i + 1]?.base);
+    }
+    if (segments.length > 0) await this.#scanTail(segments.at(-1)!);
+    await this.#adoptTailFiles();
+    if (this.#at.offset < this.#fold.logStart) await this.#restartAtLogStart();
+    await this.#disk.syncDirectory(this.#directory);
+  }
+
+  result(pageCacheSurvived: boolean): RecoveredLog {
+    const fold = this.#fold;
+    const end = this.#at.offset;
+    this.#epochs.trimStart(fold.logStart);
+    const lastEpoch = this.#epochs.lastEpoch;
+    // Batches of a term can be on disk before the term is; then no vote was given in it.
+    const hardState = lastEpoch > fold.term ? { term: lastEpoch, vote: 0 } : { term: fold.term, vote: fold.vote };
+    const state: LogState = {
+      ...fold.state,
+      ...hardState,
+      logStart: fold.logStart,
+      end,
+      hwFloor: Math.min(fold.hwFloor, end),
+      generation: fold.generation + 1,
+      relaxed: fold.relaxed,
+      segments: this.#segments,
+      epochs: this.#epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
+    };
+    const report: RecoveryReport = {
+      clean: false,
+      pageCacheSurvived,
+      replayedRecords: fold.appliedCount,
+      truncatedBytes: this.#truncatedBytes,
+      rebuiltIndexes: this.#rebuiltIndexes,
+      damaged: damageOf(state),
+      mayHaveForgotten: fold.relaxed || fold.hwFloor > end,
+    };
+    return { state, report };
+  }
+
+  /** A sealed, checkpointed segment: only its size is looked at. */
+  async #checkSealed(segment: FoldedSegment, index: number): Promise<void> {
+    const known = this.#fold.state.segments.find((state) => state.base === segment.base);
+    const length = segment.length;
+    const size = (await this.#disk.fileSize(this.#path(segment))) ?? 0;
+    const damaged = [...(known?.damaged ?? [])];
+    if (size < length) damaged.push({ from: size, to: length, reason: `the file has ${size} of its ${length} bytes` });
+    this.#push(segment, length, damaged);
+    this.#at = { ...this.#at, position: 0, offset: this.#files.segments[index + 1]?.base ?? this.#at.offset };
+  }
+
+  /** Scans what must be there: faults are damage, and the scan goes on at the next boundary that is known. */
+  async #scanDurable(segment: FoldedSegment, nextBase: number | undefined): Promise<void> {
+    const fold = this.#fold;
+    const durable = fold.durable;
+    const isLast = nextBase === undefined;
+    const length = isLast ? (durable?.position ?? 0) : segment.length;
+    const endOffset = isLast ? (durable?.offset ?? segment.base) : nextBase;
+    const boundaries = fold.pieces
+      .filter((piece) => piece.segmentBase === segment.base)
+      .map((piece) => ({ position: piece.position, offset: piece.startOffset }));
+    if (fold.mark?.segmentBase === segment.base) boundaries.push(fold.mark);
+    boundaries.push({ position: length, offset: endOffset });
+    boundaries.sort((a, b) => a.position - b.position);
+
+    const indexes = new SegmentIndexes(segment.base, DEFAULT_INDEX_INTERVAL_BYTES);
+    const damaged: DamagedRange[] = [];
+    let at: ScanStart = { position: 0, offset: segment.base, epoch: this.#epochs.epochAt(segment.base - 1) };
+    while (at.position < length) {
+      const scan = await this.#scan(segment, at, length, indexes);
+      at = scan.at;
+      if (at.position === length && at.offset === endOffset) break;
+      const from = at.position;
+      const resume = boundaries.find((boundary) => boundary.position > from) ?? { position: length, offset: endOffset };
+      const why =
+        scan.end === 'complete' ? `its batches end at offset ${at.offset}, not at ${endOffset}` : faultText(scan.end);
+      damaged.push({
+        from: Math.min(from, resume.position - 1),
+        to: resume.position,
+        reason: `${why}, below the durable mark`,
+      });
+      at = { position: resume.position, offset: resume.offset, epoch: at.epoch };
+      indexes.addEntry(at.position, at.offset);
+    }
+    await this.#saveIndexes(segment, indexes);
+    this.#push(segment, length, damaged);
+    this.#at = { position: length, offset: endOffset, epoch: Math.max(at.epoch, this.#epochs.lastEpoch) };
+    if (isLast) this.#lastIndexes = indexes;
+  }
+
+  /** Whole batches behind the durable end are kept, and written again; the first fault ends the log. */
+  async #scanTail(segment: SegmentName): Promise<void> {
+    const indexes = this.#lastIndexes ?? new SegmentIndexes(segment.base, DEFAULT_INDEX_INTERVAL_BYTES);
+    const from = this.#at;
+    const scan = await this.#scan(segment, from, Number.POSITIVE_INFINITY, indexes);
+    this.#truncatedBytes += scan.trailingBytes;
+    this.#at = scan.at;
+    const { damaged } = this.#segments.at(-1)!;
+    this.#segments.pop();
+    this.#push(segment, scan.at.position, damaged ?? []);
+    if (scan.at.position > from.position) {
+      await this.#rewrite(segment, from.position, scan.at.position);
+      await this.#saveIndexes(segment, indexes);
+    }
+  }
+
+  async #adoptTailFiles(): Promise<void> {
+    const tail = [...this.#files.tail];
+    for (let next = tail[0]; next !== undefined && next.base === this.#at.offset; next = tail[0]) {
+      const indexes = new SegmentIndexes(next.base, DEFAULT_INDEX_INTERVAL_BYTES);
+      const scan = await this.#scan(next, { ...this.#at, position: 0 }, Number.POSITIVE_INFINITY, indexes);
+      if (scan.at.position === 0) break;
+      tail.shift();
+      this.#truncatedBytes += scan.trailingBytes;
+      await this.#rewrite(next, 0, scan.at.position);
+      await this.#saveIndexes(next, indexes);
+      this.#push(next, scan.at.position, []);
+      this.#at = scan.at;
+    }
+    for (const file of tail) await setAside(this.#disk, this.#directory, file, this.#fold.generation);
+  }
+
+  /** Records below the log start were deleted and those above it are lost: the log is empty, and starts there. */
+  async #restartAtLogStart(): Promise<void> {
+    for (const segment of this.#segments) await setAside(this.#disk, this.#directory, segment, this.#fold.generation);
+    this.#segments = [];
+    this.#at = { position: 0, offset: this.#fold.logStart, epoch: this.#epochs.lastEpoch };
+  }
+
+  #scan(segment: SegmentName, start: ScanStart, limit: number, indexes: SegmentIndexes) {
+    return scanSegment(
+      this.#disk,
+      this.#path(segment),
+      start,
+      limit,
+      (position, _size, baseOffset, lastOffset, epoch, maxTimestamp) => {
+        indexes.add(position, baseOffset, lastOffset, maxTimestamp);
+        if (epoch > this.#epochs.lastEpoch) this.#epochs.append(epoch, baseOffset);
+      },
+    );
+  }
+
+  async #rewrite(segment: SegmentName, from: number, to: number): Promise<void> {
+    const path = this.#path(segment);
+    for (let position = from; position < to; ) {
+      const bytes = await this.#disk.readFile(path, position, Math.min(REWRITE_BYTES, to - position));
+      if (bytes === undefined || bytes.length === 0) break;
+      await this.#disk.writeFile(path, position, bytes);
+      position += bytes.length;
+    }
+  }
+
+  async #saveIndexes(segment: SegmentName, indexes: SegmentIndexes): Promise<void> {
+    this.#rebuiltIndexes++;
+    await indexes.save(this.#disk, this.#path(segment).slice(0, -'.log'.length));
+  }
+
+  #push({ base, tag }: SegmentName, length: number, damaged: readonly DamagedRange[]): void {
+    this.#segments.push(damaged.length === 0 ? { base, tag, length } : { base, tag, length, damaged });
+  }
+
+  #path(name: SegmentName): string {
+    return `${this.#directory}/${logFileName(name)}`;
+  }
+}
+
+export function damageOf(state: LogState): RecoveryReport['damaged'] {
+  return state.segments.flatMap((segment) =>
+    (segment.damaged ?? []).map(({ from, reason }) => ({ segmentBaseOffset: segment.base, position: from, reason })),
+  );
+}
+
+function faultText(end: string): string {
+  switch (end) {
+    case 'short':
+      return 'a batch is missing or cut short';
+    case 'malformed':
+      return 'a batch header cannot be right';
+    case 'bad-crc':
+      return "a batch's CRC32C does not match";
+    default:
+      return 'a batch does not continue the one before it';
+  }
+}

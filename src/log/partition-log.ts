@@ -1,0 +1,628 @@
+/**
+ * One partition's log on one node (the contract is in log.ts).
+ *
+ * An append is checked, stamped, copied once into the mapped segment, and handed to the journal; the journal's ticket
+ * goes into the store's commit queue, which moves `durable` when the ticket is on disk. Nothing on this path waits.
+ *
+ * Invariants: start ≤ highWatermark ≤ end; durable ≤ written ≤ end; segments join end to end; bytes of a segment are
+ * written once; a truncation's record is in the journal before any byte of the new history, and until that record is
+ * durable nothing above the cut counts as written.
+ *
+ * What can go wrong: DISK_FULL refuses one append and changes nothing; anything else below fails the whole store
+ * (DISK_FAILED): appends are refused from then on, reads go on.
+ */
+import type { Disk, FlushMode, Journal } from '../disk/disk.js';
+import { invariant, VarveError } from '../errors.js';
+import { EpochIndex } from '../index/epoch-index.js';
+import { encodeHardState, encodeLogStart, encodeTruncation, RecordType } from '../journal/journal-records.js';
+import type { LogState } from '../journal/log-state.js';
+import type { EpochEnd, HardState } from '../raft/types.js';
+import { BatchBuilder } from '../record/batch-builder.js';
+import { encodeControlBatch } from '../record/control-batch.js';
+import {
+  baseOffsetAt,
+  batchSizeAt,
+  epochAt,
+  isControlAt,
+  lastOffsetAt,
+  lastOffsetDeltaAt,
+  maxTimestampAt,
+  stampBatch,
+} from '../record/record-batch.js';
+import type { Compression, RecordInput } from '../record/types.js';
+import { validateProducedBatch, validateStoredBatch } from '../record/validate-batch.js';
+import type { Segment } from '../segment/segment.js';
+import { BatchLocator } from './batch-locator.js';
+import { BatchTail } from './batch-tail.js';
+import type { CommitQueue, CommitTarget } from './commit-queue.js';
+import type {
+  AppendedRange,
+  ControlKind,
+  Log,
+  ReadOptions,
+  ReadResult,
+  ReadViewsResult,
+  RecoveryReport,
+} from './log.js';
+import { LogReader } from './log-reader.js';
+import type { LogSegments } from './log-segments.js';
+import type { LogOptions } from './options.js';
+
+/** The largest run of batches given to one append: what one frame can carry. */
+export const MAX_RUN_BYTES = 8 * 1024 * 1024;
+
+/** What a log needs of its store. */
+export interface LogHost {
+  readonly disk: Disk;
+  readonly journal: Journal;
+  readonly queue: CommitQueue;
+  /** Why nothing is accepted any more: the first failure, or CLOSED. */
+  readonly refusal: Error | undefined;
+  /** Latches the store. */
+  fail(error: unknown): Error;
+  /** Runs alone: not beside a checkpoint or another file operation of this kind. */
+  exclusive<T>(run: () => Promise<T>): Promise<T>;
+  /** Makes everything of the log durable in its own files and takes its state over. */
+  closeLog(log: PartitionLog): Promise<void>;
+}
+
+export interface PartitionLogParts {
+  readonly host: LogHost;
+  readonly state: LogState;
+  readonly directory: string;
+  readonly segments: LogSegments;
+  readonly options: LogOptions;
+  readonly replicated: boolean;
+  readonly recovery: RecoveryReport;
+}
+
+interface AppendWaiter {
+  readonly end: number;
+  readonly generation: number;
+  readonly range: AppendedRange;
+  readonly resolve: (range: AppendedRange) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class PartitionLog implements Log, CommitTarget {
+  readonly topic: string;
+  readonly partition: number;
+  readonly topicId: string;
+  readonly name: string;
+  readonly directory: string;
+  readonly options: LogOptions;
+  readonly recovery: RecoveryReport;
+  onProgress: (() => void) | undefined;
+  listedForCommit = false;
+
+  readonly #host: LogHost;
+  readonly #queue: CommitQueue;
+  readonly #journal: Journal;
+  readonly #journalLog: number;
+  readonly #flush: FlushMode;
+  readonly #replicated: boolean;
+  readonly #relaxed: boolean;
+  readonly #segments: LogSegments;
+  readonly #tail = new BatchTail();
+  readonly #locator: BatchLocator;
+  readonly #reader: LogReader;
+  readonly #epochs: EpochIndex;
+
+  #start: number;
+  #end: number;
+  #lastEpoch: number;
+  #durable: number;
+  #highWatermark: number;
+  #generation: number;
+  #hardState: HardState;
+  /** Until the last truncation is durable, nothing above it counts as written; −1 otherwise. */
+  #writtenLimit = -1;
+  #closed = false;
+  /** Embedded appends in the order in which they are acknowledged; [#firstWaiter, …) still wait. */
+  #appendWaiters: AppendWaiter[] = [];
+  #builder: BatchBuilder | undefined;
+  /** Compression of an earlier embedded append that is under way: later ones queue up behind it. */
+  #encoding: Promise<unknown> | undefined;
+
+  constructor(parts: PartitionLogParts) {
+    const { host, state, options, segments } = parts;
+    this.topic = state.topic;
+    this.partition = state.partition;
+    this.topicId = state.topicId;
+    this.name = `${state.topic}-${state.partition}`;
+    this.directory = parts.directory;
+    this.options = options;
+    this.recovery = parts.recovery;
+    this.#host = host;
+    this.#queue = host.queue;
+    this.#journal = host.journal;
+    this.#journalLog = host.journal.registerLog({
+      topicId: Buffer.from(state.topicId, 'hex'),
+      partition: state.partition,
+    });
+    this.#flush = options.flush;
+    this.#replicated = parts.replicated;
+    this.#relaxed = options.flush !== 'sync';
+    this.#segments = segments;
+    this.#locator = new BatchLocator(segments.list, this.#tail);
+    this.#locator.hasDamage = segments.list.all.some((segment) => segment.damaged.length > 0);
+    this.#reader = new LogReader(this, segments.list, this.#locator);
+    this.#epochs = EpochIndex.fromEntries(state.epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
+    this.#start = state.logStart;
+    this.#end = state.end;
+    this.#lastEpoch = this.#epochs.lastEpoch;
+    this.#durable = state.end;
+    this.#generation = state.generation;
+    this.#hardState = { term: state.term, vote: state.vote };
+    // One replica is its own majority: what it holds is committed.
+    this.#highWatermark = parts.replicated ? Math.max(state.hwFloor, state.logStart) : state.end;
+  }
+
+  // ---- cursors ----
+
+  get start(): number {
+    return this.#start;
+  }
+
+  get end(): number {
+    return this.#end;
+  }
+
+  get written(): number {
+    return this.#writtenLimit < 0 ? this.#end : this.#writtenLimit;
+  }
+
+  get durable(): number {
+    return this.#durable;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get highWatermark(): number {
+    return this.#highWatermark;
+  }
+
+  get lastEpoch(): number {
+    return this.#lastEpoch;
+  }
+
+  get hardState(): HardState {
+    return this.#hardState;
+  }
+
+  // ---- Raft's view ----
+
+  epochAt(offset: number): number {
+    return this.#epochs.epochAt(offset);
+  }
+
+  endForEpoch(epoch: number): EpochEnd {
+    return this.#epochs.endForEpoch(epoch, this.#start, this.#end);
+  }
+
+  span(start: number, maxBytes: number): { readonly end: number; readonly bytes: number } {
+    this.#locator.extend(start, maxBytes, this.#end);
+    return { end: this.#locator.next, bytes: this.#locator.to - this.#locator.from };
+  }
+
+  // ---- replication ----
+
+  saveHardState(state: HardState, done: () => void): void {
+    this.#checkAccepting();
+    const { term, vote } = this.#hardState;
+    invariant(
+      state.term > term || (state.term === term && (vote === 0 || vote === state.vote)),
+      `${this.name}: hard state goes from term ${term}, vote ${vote} to term ${state.term}, vote ${state.vote}`,
+    );
+    this.#hardState = { term: state.term, vote: state.vote };
+    this.#submitRecord(RecordType.HardState, encodeHardState(state), (error) => {
+      if (error === undefined) done();
+    });
+  }
+
+  appendProduced(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange {
+    this.#checkAccepting();
+    if (this.#queue.overloaded) {
+      throw new VarveError(
+        'OVERLOADED',
+        `${this.name}: ${this.#queue.pendingBytes} bytes wait for the disk, twice the limit (pendingMaxBytes); wait for whenWritable() before appending`,
+      );
+    }
+    this.#checkRun(start, end);
+    invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
+    const limit = this.options.maxBatchBytes;
+    for (let pos = start; pos < end; ) pos += validateProducedBatch(bytes, pos, end, limit);
+    const baseOffset = this.#end;
+    let offset = baseOffset;
+    for (let pos = start; pos < end; pos += batchSizeAt(bytes, pos)) {
+      stampBatch(bytes, pos, offset, epoch);
+      offset += lastOffsetDeltaAt(bytes, pos) + 1;
+    }
+    this.#store(bytes, start, end, offset, this.#flush);
+    return { baseOffset, lastOffset: offset - 1 };
+  }
+
+  appendControl(kind: ControlKind, value: Uint8Array, epoch: number): AppendedRange {
+    this.#checkAccepting();
+    invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
+    const baseOffset = this.#end;
+    const batch = encodeControlBatch(kind, value, baseOffset, epoch, Date.now());
+    this.#store(batch, 0, batch.length, baseOffset + 1, 'sync');
+    return { baseOffset, lastOffset: baseOffset };
+  }
+
+  appendReplicated(bytes: Buffer, start: number, end: number, maxEpoch: number): AppendedRange {
+    this.#checkAccepting();
+    this.#checkRun(start, end);
+    const baseOffset = this.#end;
+    let offset = baseOffset;
+    let epoch = this.#lastEpoch;
+    let hasControl = false;
+    for (let pos = start; pos < end; ) {
+      // The hard limit, not the setting: a setting lowered later must not strand what a leader accepted.
+      const size = validateStoredBatch(bytes, pos, end, MAX_RUN_BYTES);
+      const batchEpoch = epochAt(bytes, pos);
+      if (baseOffsetAt(bytes, pos) !== offset || batchEpoch < epoch || batchEpoch > maxEpoch) {
+        throw new VarveError(
+          'CORRUPT_BATCH',
+          `${this.name}: a replicated batch has base offset ${baseOffsetAt(bytes, pos)} and epoch ${batchEpoch}; it must start at ${offset} with an epoch from ${epoch} to ${maxEpoch}`,
+        );
+      }
+      epoch = batchEpoch;
+      hasControl ||= isControlAt(bytes, pos);
+      offset = lastOffsetAt(bytes, pos) + 1;
+      pos += size;
+    }
+    this.#store(bytes, start, end, offset, hasControl ? 'sync' : this.#flush);
+    return { baseOffset, lastOffset: offset - 1 };
+  }
+
+  truncate(to: number): void {
+    this.#checkAccepting();
+    if (to >= this.#end) return;
+    invariant(to >= this.#start, `${this.name}: truncation at ${to} below the log start ${this.#start}`);
+    const cut = this.#locator.baseOf(to);
+    invariant(
+      cut >= this.#highWatermark,
+      `${this.name}: truncation at ${cut} below the high watermark ${this.#highWatermark}`,
+    );
+    const truncation = this.#segments.truncate(cut, this.#generation + 1);
+    this.#generation++;
+    this.#tail.truncate(cut);
+    this.#epochs.truncateTo(cut);
+    this.#lastEpoch = this.#epochs.lastEpoch;
+    this.#end = cut;
+    this.#durable = Math.min(this.#durable, cut);
+    this.#writtenLimit = cut;
+    const generation = this.#generation;
+    this.#submitRecord(RecordType.Truncation, encodeTruncation(truncation), (error) => {
+      if (error !== undefined || generation !== this.#generation) return;
+      this.#writtenLimit = -1;
+      this.onProgress?.();
+    });
+    this.#rejectAppends(
+      (waiter) => waiter.end > cut,
+      () => new VarveError('LOG_TRUNCATED', `${this.name}: the append was cut off by a truncation at offset ${cut}`),
+    );
+    this.#reader.wakeAll();
+  }
+
+  advanceHighWatermark(to: number): void {
+    if (to <= this.#highWatermark) return;
+    invariant(to <= this.#end, `${this.name}: high watermark ${to} above the log end ${this.#end}`);
+    this.#highWatermark = to;
+    this.#reader.wake();
+  }
+
+  async deleteBefore(offset: number): Promise<void> {
+    this.#checkAccepting();
+    if (!Number.isInteger(offset) || offset < 0 || offset > this.#highWatermark) {
+      throw new VarveError(
+        'OFFSET_OUT_OF_RANGE',
+        `${this.name}: deleteBefore(${offset}): give an offset from ${this.#start} to the high watermark ${this.#highWatermark}`,
+      );
+    }
+    if (offset <= this.#start) return;
+    await this.record(RecordType.LogStart, encodeLogStart(offset));
+    await this.#host.exclusive(async () => {
+      if (offset <= this.#start) return;
+      this.#start = offset;
+      this.#epochs.trimStart(offset);
+      this.#reader.wakeAll();
+      await this.#segments.removeBelow(offset);
+    });
+  }
+
+  get throttled(): boolean {
+    return this.#queue.throttledFor(this.#flush);
+  }
+
+  whenWritable(): Promise<void> {
+    return this.#queue.whenWritable(this.#flush);
+  }
+
+  // ---- reading ----
+
+  viewsFrom(offset: number, maxBytes: number, limit: 'committed' | 'end' = 'committed'): ReadViewsResult {
+    this.#checkOpen();
+    return this.#reader.viewsFrom(offset, maxBytes, limit);
+  }
+
+  async readViews(offset: number, options: ReadOptions = {}): Promise<ReadViewsResult> {
+    this.#checkOpen();
+    return this.#reader.readViews(offset, options);
+  }
+
+  async read(offset: number, options: ReadOptions = {}): Promise<ReadResult> {
+    this.#checkOpen();
+    return this.#reader.read(offset, options);
+  }
+
+  async offsetForTimestamp(
+    timestamp: number,
+  ): Promise<{ readonly offset: number; readonly timestamp: number } | undefined> {
+    this.#checkOpen();
+    return this.#reader.offsetForTimestamp(timestamp);
+  }
+
+  // ---- embedded use ----
+
+  async append(
+    records: readonly RecordInput[],
+    options: { readonly compression?: Compression } = {},
+  ): Promise<AppendedRange> {
+    const compression = options.compression ?? 'none';
+    if (this.#queue.throttledFor(this.#flush)) await this.whenWritable();
+    this.#checkAccepting();
+    this.#builder ??= new BatchBuilder();
+    const builder = this.#builder;
+    const now = Date.now();
+    try {
+      for (const { timestamp, key, value, headers } of records) builder.append(timestamp ?? now, key, value, headers);
+    } catch (error) {
+      builder.clear();
+      throw error;
+    }
+    if (compression === 'none' && this.#encoding === undefined) return this.#appendBatch(builder.finish());
+    return this.#appendInTurn(builder.finishCompressed(compression));
+  }
+
+  async flush(): Promise<void> {
+    this.#checkAccepting();
+    await this.#journal.flush();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const error = new VarveError('CLOSED', `${this.name}: the log was closed`);
+    this.#reader.wakeAll(error);
+    try {
+      await this.#host.closeLog(this);
+    } finally {
+      this.#rejectAppends(
+        () => true,
+        () => error,
+      );
+    }
+  }
+
+  // ---- for the store ----
+
+  get segments(): LogSegments {
+    return this.#segments;
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** What a checkpoint says of the log; true of the disk once all records submitted so far are durable and segments synced. */
+  state(): LogState {
+    return {
+      topic: this.topic,
+      partition: this.partition,
+      topicId: this.topicId,
+      term: this.#hardState.term,
+      vote: this.#hardState.vote,
+      logStart: this.#start,
+      end: this.#end,
+      hwFloor: Math.min(this.#highWatermark, this.#end),
+      generation: this.#generation,
+      relaxed: this.#relaxed,
+      segments: this.#segments.states(),
+      epochs: this.#epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
+    };
+  }
+
+  epochFile(): Buffer {
+    return this.#epochs.toBytes();
+  }
+
+  durableUpTo(end: number, generation: number): boolean {
+    if (generation !== this.#generation || end <= this.#durable) return false;
+    this.#durable = end;
+    return true;
+  }
+
+  committed(): void {
+    if (!this.#replicated && this.#flush === 'sync') {
+      this.advanceHighWatermark(this.#durable);
+      this.#resolveAppends(this.#durable);
+    }
+    this.onProgress?.();
+  }
+
+  /** Journals a record of the log, synced; resolves when it is durable. */
+  record(type: number, payload: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#submitRecord(type, payload, (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
+  }
+
+  /** The store was closed, after everything accepted became durable. */
+  storeClosed(error: Error): void {
+    this.#closed = true;
+    this.#reader.wakeAll(error);
+    this.#rejectAppends(
+      () => true,
+      () => error,
+    );
+    this.#segments.close();
+  }
+
+  /** The store failed: appends that wait learn it; reads go on. */
+  storeFailed(error: Error): void {
+    this.#rejectAppends(
+      () => true,
+      () => error,
+    );
+  }
+
+  // ---- inside ----
+
+  /** Stores a run of stamped, checked batches that starts at the log end; all or nothing. */
+  #store(bytes: Buffer, start: number, end: number, endOffset: number, mode: FlushMode): void {
+    const length = end - start;
+    const segment = this.#segments.roomFor(length, endOffset, this.#generation);
+    let position: number;
+    try {
+      position = segment.file.append(bytes, start, end);
+    } catch (error) {
+      if (error instanceof VarveError && error.code === 'DISK_FULL') throw error;
+      throw this.#host.fail(error);
+    }
+    invariant(position === segment.length, `${segment.path}: stored at ${position}, expected ${segment.length}`);
+    this.#note(segment, bytes, start, end);
+    segment.end = endOffset;
+    this.#end = endOffset;
+    const generation = this.#generation;
+    let ticket: number;
+    try {
+      ticket = this.#journal.appendStored(
+        this.#journalLog,
+        segment.file,
+        segment.base,
+        position,
+        length,
+        endOffset - 1,
+        this.#lastEpoch,
+        generation,
+        Math.min(this.#highWatermark, this.#durable),
+        mode,
+      );
+    } catch (error) {
+      throw this.#host.fail(error);
+    }
+    this.#queue.addAppend(ticket, this, endOffset, generation, length, mode);
+    if (!this.#replicated && this.#flush !== 'sync') this.advanceHighWatermark(this.written);
+  }
+
+  /** Indexes the batches of a run that was stored at the end of the segment. */
+  #note(segment: Segment, bytes: Buffer, start: number, end: number): void {
+    let position = segment.length;
+    for (let pos = start; pos < end; ) {
+      const size = batchSizeAt(bytes, pos);
+      const baseOffset = baseOffsetAt(bytes, pos);
+      const epoch = epochAt(bytes, pos);
+      if (epoch !== this.#lastEpoch) {
+        this.#epochs.append(epoch, baseOffset);
+        this.#lastEpoch = epoch;
+      }
+      this.#tail.push(baseOffset, segment.place + position);
+      segment.indexes.add(position, baseOffset, baseOffset + lastOffsetDeltaAt(bytes, pos), maxTimestampAt(bytes, pos));
+      position += size;
+      pos += size;
+    }
+    segment.length = position;
+    segment.dirty = true;
+  }
+
+  #appendBatch(batch: Buffer): Promise<AppendedRange> {
+    const range = this.appendProduced(batch, 0, batch.length, Math.max(this.#lastEpoch, 0));
+    if (this.#flush !== 'sync') return Promise.resolve(range);
+    return new Promise((resolve, reject) => {
+      this.#appendWaiters.push({ end: this.#end, generation: this.#generation, range, resolve, reject });
+    });
+  }
+
+  /** Keeps embedded appends in the order of their calls while batches are being compressed. */
+  async #appendInTurn(encoded: Promise<Buffer>): Promise<AppendedRange> {
+    const before = this.#encoding;
+    const turn = (async () => {
+      const batch = await encoded;
+      await before;
+      return batch;
+    })();
+    const settled = turn.catch(() => undefined);
+    this.#encoding = settled;
+    try {
+      const batch = await turn;
+      return await this.#appendBatchNow(batch);
+    } finally {
+      if (this.#encoding === settled) this.#encoding = undefined;
+    }
+  }
+
+  #appendBatchNow(batch: Buffer): Promise<AppendedRange> {
+    this.#checkAccepting();
+    return this.#appendBatch(batch);
+  }
+
+  #resolveAppends(durable: number): void {
+    const waiters = this.#appendWaiters;
+    let count = 0;
+    while (count < waiters.length && waiters[count]!.end <= durable) count++;
+    if (count === 0) return;
+    this.#appendWaiters = waiters.slice(count);
+    for (let i = 0; i < count; i++) waiters[i]!.resolve(waiters[i]!.range);
+  }
+
+  #rejectAppends(which: (waiter: AppendWaiter) => boolean, error: () => Error): void {
+    const waiters = this.#appendWaiters;
+    if (waiters.length === 0) return;
+    this.#appendWaiters = waiters.filter((waiter) => !which(waiter));
+    for (const waiter of waiters) if (which(waiter)) waiter.reject(error());
+  }
+
+  #submitRecord(type: number, payload: Uint8Array, done: (error?: Error) => void): void {
+    let ticket: number;
+    try {
+      ticket = this.#journal.append(
+        this.#journalLog,
+        type,
+        this.#generation,
+        Math.max(this.#lastEpoch, 0),
+        payload,
+        'sync',
+      );
+    } catch (error) {
+      throw this.#host.fail(error);
+    }
+    this.#queue.addRecord(ticket, done);
+  }
+
+  #checkRun(start: number, end: number): void {
+    if (start >= end || end - start > MAX_RUN_BYTES) {
+      throw new VarveError(
+        'INVALID_ARGUMENT',
+        `${this.name}: an append of ${end - start} bytes: give at least one batch and at most ${MAX_RUN_BYTES} bytes`,
+      );
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new VarveError('CLOSED', `${this.name}: the log was closed`);
+  }
+
+  #checkAccepting(): void {
+    if (this.#closed) this.#checkOpen();
+    const refusal = this.#host.refusal;
+    if (refusal !== undefined) throw refusal;
+  }
+}

@@ -1,0 +1,407 @@
+/**
+ * A store: one data directory with one journal, and the logs in it. It opens (recovering after a crash), hands out logs,
+ * writes checkpoints in the background, and closes cleanly.
+ *
+ * Order at opening, each step durable before the next: lock, meta.json, removal of the clean mark, recovery, a checkpoint
+ * of what was found, a new journal file. Only then is a log handed out.
+ *
+ * What can go wrong: DIRECTORY_MISSING, DIRECTORY_MISMATCH, DIRECTORY_LOCKED, CORRUPT_CHECKPOINT, CORRUPT_JOURNAL,
+ * CORRUPT_LOG (files gone) at opening. Later, the first failed write or sync latches the store: `failed` is set, appends
+ * are refused with DISK_FAILED, reads go on, nothing is tried again. Reopening finds out what is really on disk.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Disk, Journal, JournalStats } from '../disk/disk.js';
+import { VarveError } from '../errors.js';
+import { CHECKPOINT_FILE, encodeCheckpoint } from '../journal/checkpoint.js';
+import { encodeRelaxed, RecordType } from '../journal/journal-records.js';
+import { type LogState, logKey, newLogState } from '../journal/log-state.js';
+import { checkPartition, checkTopicId, checkTopicName, partitionDirectory } from '../segment/file-names.js';
+import { Checkpointer } from './checkpointer.js';
+import { CommitQueue } from './commit-queue.js';
+import {
+  checkMeta,
+  checkOwner,
+  type DirectoryMeta,
+  JOURNAL_DIRECTORY,
+  readMeta,
+  takeCleanMark,
+  writeCleanMark,
+  writeMeta,
+} from './data-directory.js';
+import type { Log, RecoveryReport } from './log.js';
+import { LogSegments } from './log-segments.js';
+import type { LogOptions, StoreOptions } from './options.js';
+import { type LogHost, MAX_RUN_BYTES, PartitionLog } from './partition-log.js';
+import { resolveLogOptions, resolveStoreOptions } from './resolved-options.js';
+import { cleanReport, recoverStore, type StoreRecovery } from './store-recovery.js';
+
+/** What a store stands on. Real directories: store.ts; the simulator brings its own. */
+export interface StoreGround {
+  readonly disk: Disk;
+  /** For messages. */
+  readonly path: string;
+  /** Changes with every boot of the machine; '' if unknown. */
+  readonly bootId: string;
+}
+
+export interface OpenLogOptions extends Partial<LogOptions> {
+  /** 32 hex digits. Default: that of the topic's logs in this directory, or a new one. */
+  readonly topicId?: string;
+  /** The high watermark is moved by whoever replicates the log; without it, the log is its own majority. Default false. */
+  readonly replicated?: boolean;
+}
+
+export interface StoreStats {
+  readonly journal: JournalStats;
+  readonly openLogs: number;
+  /** Bytes accepted under 'sync' that are not durable yet. */
+  readonly pendingBytes: number;
+  /** Journal records that are not durable yet, whatever their mode. */
+  readonly pendingRecords: number;
+  readonly checkpoints: number;
+  /** Journal bytes that no checkpoint covers yet (estimated). */
+  readonly uncoveredJournalBytes: number;
+}
+
+export class Store {
+  readonly clusterId: string;
+  readonly nodeId: number;
+  readonly directoryId: string;
+  /** New with every opening. */
+  readonly incarnationId: string;
+  readonly options: StoreOptions;
+  /** Called once, when the store fails. */
+  onFailure: ((error: Error) => void) | undefined;
+
+  readonly #ground: StoreGround;
+  readonly #queue: CommitQueue;
+  readonly #journal: Journal;
+  readonly #checkpointer: Checkpointer;
+  readonly #timer: NodeJS.Timeout;
+  readonly #host: LogHost;
+  readonly #logs = new Map<string, PartitionLog>();
+  readonly #opening = new Set<string>();
+  readonly #states: Map<string, LogState>;
+  readonly #reports: Map<string, RecoveryReport>;
+  #failed: VarveError | undefined;
+  #refusal: Error | undefined;
+  #closing: Promise<void> | undefined;
+  #checkpointQueued = false;
+  #running: Promise<unknown> = Promise.resolve();
+
+  private constructor(ground: StoreGround, options: StoreOptions, meta: DirectoryMeta, found: StoreRecovery) {
+    this.#ground = ground;
+    this.options = options;
+    this.clusterId = meta.clusterId;
+    this.nodeId = meta.nodeId;
+    this.directoryId = meta.directoryId;
+    this.incarnationId = randomBytes(16).toString('hex');
+    this.#states = found.states;
+    this.#reports = found.reports;
+    this.#queue = new CommitQueue(options);
+    this.#journal = ground.disk.openJournal({
+      path: JOURNAL_DIRECTORY,
+      directoryId: Buffer.from(meta.directoryId, 'hex'),
+      firstFileNumber: found.nextJournalFile,
+      startLsn: found.journalEnd.lsn,
+      previousChecksum: found.journalEnd.checksum,
+      fileBytes: options.journalFileBytes,
+      maxGroupBytes: options.journalGroupMaxBytes,
+      // The journal begins to sync at half of the bounds, so that appends need not wait while the disk keeps up.
+      asyncMaxMs: Math.max(1, Math.floor(options.asyncMaxMs / 2)),
+      asyncMaxBytes: Math.floor(options.asyncMaxBytes / 2),
+      spareFiles: found.journalFiles,
+      onDurable: (ticket) => this.#onDurable(ticket),
+      onFailure: (error) => this.#fail(error),
+    });
+    this.#checkpointer = new Checkpointer({
+      disk: ground.disk,
+      journal: this.#journal,
+      queue: this.#queue,
+      directoryId: meta.directoryId,
+      bootId: ground.bootId,
+      journalMaxBytes: options.journalMaxBytes,
+      journalLsn: found.journalEnd.lsn,
+      journalChecksum: found.journalEnd.checksum,
+      sequence: found.sequence,
+      journalFile: found.nextJournalFile,
+      logs: this.#logs,
+      states: this.#states,
+    });
+    this.#host = this.#makeHost();
+    this.#timer = setInterval(() => {
+      if (!this.#checkpointer.isIdle) this.#queueCheckpoint();
+    }, options.checkpointIntervalMs);
+    this.#timer.unref();
+  }
+
+  /** Opens the data directory that `ground.disk` has locked. The disk is closed when that fails. */
+  static async open(ground: StoreGround, given: Partial<StoreOptions> = {}): Promise<Store> {
+    try {
+      const options = resolveStoreOptions(given);
+      const meta = await openDirectory(ground, options);
+      const cleanMark = await takeCleanMark(ground.disk);
+      const found = await recoverStore(ground.disk, ground.path, meta, cleanMark, ground.bootId);
+      const sequence = found.sequence + 1;
+      const checkpoint = encodeCheckpoint({
+        sequence,
+        directoryId: meta.directoryId,
+        bootId: ground.bootId,
+        journalFile: found.nextJournalFile,
+        journalLsn: found.journalEnd.lsn,
+        journalChecksum: found.journalEnd.checksum,
+        logs: [...found.states.values()],
+      });
+      await ground.disk.replaceFile(CHECKPOINT_FILE, checkpoint, { keepPrevious: true });
+      await ground.disk.removeFiles(found.setAside);
+      return new Store(ground, options, meta, { ...found, sequence });
+    } catch (error) {
+      await ground.disk.close();
+      throw error;
+    }
+  }
+
+  /** Why the store accepts nothing any more; undefined while it does. */
+  get failed(): Error | undefined {
+    return this.#failed;
+  }
+
+  /**
+   * Opens the log of a partition, creating it if there is none.
+   * @throws VarveError INVALID_TOPIC, INVALID_ARGUMENT, DISK_FULL, DISK_FAILED, CLOSED
+   */
+  async openLog(topic: string, partition: number, given: OpenLogOptions = {}): Promise<Log> {
+    checkTopicName(topic);
+    checkPartition(partition);
+    if (given.topicId !== undefined) checkTopicId(given.topicId);
+    const options = resolveLogOptions(given);
+    this.#checkAccepting();
+    const topicId = given.topicId ?? this.#topicIdOf(topic, partition);
+    const key = logKey(topicId, partition);
+    if (this.#logs.has(key) || this.#opening.has(key)) {
+      throw new VarveError(
+        'INVALID_ARGUMENT',
+        `${topic}-${partition} is open already: share its handle, or close it first`,
+      );
+    }
+    this.#opening.add(key);
+    try {
+      return await this.#exclusive(() =>
+        this.#openLog(key, topic, partition, topicId, options, given.replicated ?? false),
+      );
+    } finally {
+      this.#opening.delete(key);
+    }
+  }
+
+  stats(): StoreStats {
+    return {
+      journal: this.#journal.stats(),
+      openLogs: this.#logs.size,
+      pendingBytes: this.#queue.pendingBytes,
+      pendingRecords: this.#queue.pendingTickets,
+      checkpoints: this.#checkpointer.count,
+      uncoveredJournalBytes: this.#checkpointer.uncoveredBytes,
+    };
+  }
+
+  /** Writes a checkpoint now. */
+  async checkpoint(): Promise<void> {
+    this.#checkAccepting();
+    await this.#exclusive(() => this.#runCheckpoint());
+    this.#checkAccepting();
+  }
+
+  /** Makes everything accepted durable, leaves the clean mark, releases the directory. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #openLog(
+    key: string,
+    topic: string,
+    partition: number,
+    topicId: string,
+    options: LogOptions,
+    replicated: boolean,
+  ): Promise<Log> {
+    this.#checkAccepting();
+    const { disk } = this.#ground;
+    const state = this.#states.get(key) ?? newLogState(topic, partition, topicId);
+    if (state.topic !== topic) {
+      throw new VarveError(
+        'INVALID_ARGUMENT',
+        `topic id ${topicId} belongs to topic '${state.topic}', not to '${topic}'`,
+      );
+    }
+    const directory = partitionDirectory(topic, partition, topicId);
+    if (!this.#states.has(key)) await disk.makeDirectory(directory);
+    const { segments, rebuiltIndexes } = await LogSegments.open(disk, directory, state, options, MAX_RUN_BYTES);
+    const report = this.#reports.get(key) ?? cleanReport(state);
+    this.#reports.delete(key);
+    const log = new PartitionLog({
+      host: this.#host,
+      state,
+      directory,
+      segments,
+      options,
+      replicated,
+      recovery: { ...report, rebuiltIndexes: report.rebuiltIndexes + rebuiltIndexes },
+    });
+    this.#states.set(key, state);
+    this.#logs.set(key, log);
+    // Durable before the first acknowledgement from memory, and taken back only once nothing is in memory alone.
+    const relaxed = options.flush !== 'sync';
+    if (relaxed !== state.relaxed) await log.record(RecordType.Relaxed, encodeRelaxed(relaxed));
+    return log;
+  }
+
+  #topicIdOf(topic: string, partition: number): string {
+    const states = [...this.#states.values()].filter((state) => state.topic === topic);
+    const same = states.filter((state) => state.partition === partition);
+    if (same.length > 1) {
+      throw new VarveError(
+        'INVALID_ARGUMENT',
+        `${topic}-${partition} exists under several topic ids: say which (topicId)`,
+      );
+    }
+    return (same[0] ?? states[0])?.topicId ?? randomBytes(16).toString('hex');
+  }
+
+  #makeHost(): LogHost {
+    const store = this;
+    return {
+      disk: this.#ground.disk,
+      journal: this.#journal,
+      queue: this.#queue,
+      get refusal() {
+        return store.#refusal;
+      },
+      fail: (error) => this.#fail(error),
+      exclusive: (run) => this.#exclusive(run),
+      closeLog: (log) => this.#exclusive(() => this.#closeLog(log)),
+    };
+  }
+
+  async #closeLog(log: PartitionLog): Promise<void> {
+    const key = logKey(log.topicId, log.partition);
+    if (this.#logs.get(key) !== log) return;
+    try {
+      if (this.#failed === undefined) {
+        // Names of set-aside files are free only once a checkpoint stands that does not need them.
+        if (log.segments.hasSetAside) await this.#checkpointer.run();
+        this.#states.set(key, await this.#checkpointer.closeLog(log));
+      }
+    } catch (error) {
+      throw this.#fail(error);
+    } finally {
+      this.#logs.delete(key);
+      log.segments.close();
+    }
+  }
+
+  #onDurable(ticket: number): void {
+    this.#queue.onDurable(ticket);
+    if (this.#checkpointer.isDue) this.#queueCheckpoint();
+    if (this.#checkpointer.uncoveredBytes >= this.options.journalMaxBytes) this.#queue.journalFull = true;
+  }
+
+  #queueCheckpoint(): void {
+    if (this.#checkpointQueued || this.#refusal !== undefined) return;
+    this.#checkpointQueued = true;
+    this.#exclusive(async () => {
+      this.#checkpointQueued = false;
+      if (this.#refusal === undefined) await this.#runCheckpoint();
+    }).catch((error) => this.#fail(error));
+  }
+
+  async #runCheckpoint(): Promise<void> {
+    try {
+      await this.#checkpointer.run();
+    } catch (error) {
+      // The old checkpoint still stands: no space is tried again at the next turn.
+      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') this.#fail(error);
+    }
+    this.#queue.journalFull = this.#checkpointer.uncoveredBytes >= this.options.journalMaxBytes;
+  }
+
+  /** The first failure counts; the store never gets better. */
+  #fail(cause: unknown): Error {
+    if (this.#failed !== undefined) return this.#failed;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const error =
+      cause instanceof VarveError && cause.code === 'INVARIANT_BROKEN'
+        ? cause
+        : new VarveError(
+            'DISK_FAILED',
+            `${this.#ground.path}: ${message}. Nothing is accepted any more, reads go on; check the disk, then open the store again`,
+            { cause },
+          );
+    this.#failed = error;
+    this.#refusal ??= error;
+    clearInterval(this.#timer);
+    this.#queue.fail(error);
+    for (const log of this.#logs.values()) log.storeFailed(error);
+    this.onFailure?.(error);
+    return error;
+  }
+
+  /** One file operation after the other: opening, closing and deleting parts of logs, checkpoints. */
+  #exclusive<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.#running.then(run);
+    this.#running = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #checkAccepting(): void {
+    if (this.#refusal !== undefined) throw this.#refusal;
+  }
+
+  async #close(): Promise<void> {
+    const closed = new VarveError('CLOSED', `${this.#ground.path}: the store was closed`);
+    const accepting = this.#refusal === undefined;
+    this.#refusal ??= closed;
+    clearInterval(this.#timer);
+    await this.#exclusive(async () => {
+      try {
+        if (accepting) {
+          await this.#checkpointer.run({ closing: true });
+          await this.#journal.close();
+          if (this.#failed === undefined) await writeCleanMark(this.#ground.disk, this.#checkpointer.sequence);
+        }
+      } catch (error) {
+        throw this.#fail(error);
+      } finally {
+        for (const log of this.#logs.values()) log.storeClosed(closed);
+        this.#logs.clear();
+        this.#queue.fail(closed);
+        await this.#ground.disk.close().catch((error: unknown) => {
+          if (this.#failed === undefined) throw error;
+        });
+      }
+    });
+  }
+}
+
+/** Reads meta.json, or formats the directory when that is asked for. */
+async function openDirectory(ground: StoreGround, options: StoreOptions): Promise<DirectoryMeta> {
+  checkOwner(options);
+  const { disk, path } = ground;
+  const meta = await readMeta(disk, path);
+  if (meta !== undefined) {
+    checkMeta(meta, options, path);
+    return meta;
+  }
+  if (!options.create) {
+    throw new VarveError(
+      'DIRECTORY_MISSING',
+      `${path} was never formatted: open it with { create: true }, or correct the path`,
+    );
+  }
+  return writeMeta(disk, path, {
+    clusterId: options.clusterId ?? randomBytes(16).toString('hex'),
+    nodeId: options.nodeId ?? 1,
+    directoryId: randomBytes(16).toString('hex'),
+  });
+}

@@ -1,0 +1,100 @@
+/**
+ * The two sparse indexes of a segment: which batch lies where (entries at least `intervalBytes` apart), and how far
+ * timestamps had grown at which offset. Kept in memory, written to their files when the segment is sealed or the log
+ * is closed, and rebuilt from the batches when a file is missing or does not fit.
+ */
+import type { Disk } from '../disk/disk.js';
+import { OffsetIndex } from '../index/offset-index.js';
+import { TimeIndex } from '../index/time-index.js';
+
+export interface SegmentExtent {
+  readonly base: number;
+  readonly end: number;
+  readonly length: number;
+}
+
+export class SegmentIndexes {
+  readonly #intervalBytes: number;
+  readonly offsets: OffsetIndex;
+  readonly times: TimeIndex;
+  /** Largest timestamp so far and the last offset of the batch that brought it; −1: none. */
+  #maxTimestamp = -1;
+  #maxTimestampOffset = -1;
+  /** The files are older than this. */
+  dirty = false;
+
+  constructor(base: number, intervalBytes: number, offsets = new OffsetIndex(base), times = new TimeIndex(base)) {
+    this.#intervalBytes = intervalBytes;
+    this.offsets = offsets;
+    this.times = times;
+    this.#maxTimestamp = Math.max(-1, times.lastTimestamp);
+  }
+
+  /** Reads the files; undefined when one is missing or does not fit the segment. */
+  static async load(
+    disk: Disk,
+    stem: string,
+    extent: SegmentExtent,
+    intervalBytes: number,
+  ): Promise<SegmentIndexes | undefined> {
+    const [offsetBytes, timeBytes] = await Promise.all([
+      disk.readFile(`${stem}.index`),
+      disk.readFile(`${stem}.timeindex`),
+    ]);
+    if (offsetBytes === undefined || timeBytes === undefined) return undefined;
+    const limits = { baseOffset: extent.base, endOffset: extent.end, sizeBytes: extent.length };
+    const offsets = OffsetIndex.fromBytes(offsetBytes, limits);
+    const times = TimeIndex.fromBytes(timeBytes, limits);
+    if (offsets === undefined || times === undefined) return undefined;
+    return new SegmentIndexes(extent.base, intervalBytes, offsets, times);
+  }
+
+  /** −1: no timestamp. */
+  get maxTimestamp(): number {
+    return this.#maxTimestamp;
+  }
+
+  /** A batch was stored at `position`. */
+  add(position: number, baseOffset: number, lastOffset: number, maxTimestamp: number): void {
+    this.addTimestamp(maxTimestamp, lastOffset);
+    if (position - this.offsets.lastPosition >= this.#intervalBytes) {
+      this.offsets.append(baseOffset, position);
+      this.#addTime();
+    }
+    this.dirty = true;
+  }
+
+  addTimestamp(maxTimestamp: number, lastOffset: number): void {
+    if (maxTimestamp <= this.#maxTimestamp) return;
+    this.#maxTimestamp = maxTimestamp;
+    this.#maxTimestampOffset = lastOffset;
+  }
+
+  /** An entry for a batch that must be found without walking over what precedes it. */
+  addEntry(position: number, baseOffset: number): void {
+    if (position > this.offsets.lastPosition && baseOffset > this.offsets.baseOffset) {
+      this.offsets.append(baseOffset, position);
+    }
+  }
+
+  /** The segment now ends at `endOffset`. Timestamps from the last entry's batch on must be added again. */
+  truncateTo(endOffset: number): void {
+    this.offsets.truncateTo(endOffset);
+    this.times.truncateTo(endOffset);
+    this.#maxTimestamp = Math.max(-1, this.times.lastTimestamp);
+    this.#maxTimestampOffset = -1;
+    this.dirty = true;
+  }
+
+  /** Writes both files, durably. */
+  async save(disk: Disk, stem: string): Promise<void> {
+    this.#addTime();
+    this.dirty = false;
+    await disk.replaceFile(`${stem}.index`, this.offsets.toBytes());
+    await disk.replaceFile(`${stem}.timeindex`, this.times.toBytes());
+  }
+
+  #addTime(): void {
+    if (this.#maxTimestampOffset >= 0) this.times.append(this.#maxTimestamp, this.#maxTimestampOffset);
+  }
+}

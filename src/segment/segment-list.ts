@@ -1,0 +1,74 @@
+/**
+ * The segments of one log in offset order. A segment holds the offsets from its base to the next one's base; only the
+ * last one is appended to.
+ */
+import { invariant } from '../errors.js';
+import type { Segment } from './segment.js';
+
+export class SegmentList {
+  readonly #segments: Segment[];
+
+  constructor(segments: Segment[]) {
+    this.#segments = segments;
+  }
+
+  get all(): readonly Segment[] {
+    return this.#segments;
+  }
+
+  get active(): Segment {
+    const last = this.#segments[this.#segments.length - 1];
+    invariant(last !== undefined, 'a log has at least one segment');
+    return last;
+  }
+
+  /** Index of the segment that holds `offset`: the last one whose base is ≤ it. */
+  indexOf(offset: number): number {
+    const segments = this.#segments;
+    let high = segments.length - 1;
+    if (offset >= segments[high]!.base) return high;
+    let low = 0;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if (segments[middle]!.base <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  /** Index of the segment that holds the byte at `place`: the last one that starts at or before it. */
+  indexOfPlace(place: number): number {
+    const segments = this.#segments;
+    let high = segments.length - 1;
+    if (place >= segments[high]!.place) return high;
+    let low = 0;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if (segments[middle]!.place <= place) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  add(segment: Segment): void {
+    const last = this.#segments.at(-1);
+    invariant(
+      last === undefined || (segment.base === last.end && segment.base > last.base),
+      'segments join end to end',
+    );
+    this.#segments.push(segment);
+  }
+
+  /** Takes out the segments whose base is ≥ `offset`. */
+  removeFrom(offset: number): Segment[] {
+    const first = this.#segments.findIndex((segment) => segment.base >= offset);
+    return first < 0 ? [] : this.#segments.splice(first);
+  }
+
+  /** Takes out the segments that lie wholly below `offset`; the last segment always stays. */
+  removeBelow(offset: number): Segment[] {
+    let count = 0;
+    while (count + 1 < this.#segments.length && this.#segments[count + 1]!.base <= offset) count++;
+    return this.#segments.splice(0, count);
+  }
+}
