@@ -18,4 +18,5 @@ export { Producer } from './client/producer.js';
 export type { FlushMode } from './disk/disk.js';
 export type { AppendedRange, Log, ReadOptions, ReadResult, ReadViewsResult, RecoveryReport } from './log/log.js';
 export type { LogOptions, StoreOptions } from './log/options.js';
+export { formatStore, type OpenLogOptions, openStore, type Store, type StoreStats } from './log/store.js';
 export { COMPRESSIONS, type Compression, type Header, type Record, type RecordInput } from './record/types.js';
