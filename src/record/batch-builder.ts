@@ -44,6 +44,7 @@ const MAX_BYTES = 0x7fff_ffff;
 /** Upper bound of a record's parts besides key, value and headers: six varints and the attributes. */
 const RECORD_OVERHEAD_BYTES = 48;
 
+const SHORT_STRING_LENGTH = 24;
 /** The last millisecond that a JavaScript Date can name. */
 const MAX_TIMESTAMP = 8.64e15;
 
@@ -274,9 +275,21 @@ function lengthOf(bytes: Bytes, what: string): number {
 
 /** @returns bytes written; for a string that is not ASCII this differs from its length, and less than all may be written */
 function writeBytes(buf: Buffer, pos: number, bytes: Uint8Array | string, size: number): number {
-  if (typeof bytes === 'string') return size === 0 ? 0 : buf.write(bytes, pos, buf.length - pos, 'utf8');
-  buf.set(bytes, pos);
-  return size;
+  if (typeof bytes !== 'string') {
+    buf.set(bytes, pos);
+    return size;
+  }
+  // Short strings, as keys are, take less time here than the call into native code.
+  if (bytes.length <= SHORT_STRING_LENGTH) {
+    let i = 0;
+    for (; i < bytes.length; i++) {
+      const code = bytes.charCodeAt(i);
+      if (code >= 0x80) break;
+      buf[pos + i] = code;
+    }
+    if (i === bytes.length) return i;
+  }
+  return buf.write(bytes, pos, buf.length - pos, 'utf8');
 }
 
 function sizeOfHeaders(headers: readonly Header[]): number {

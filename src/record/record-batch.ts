@@ -19,7 +19,7 @@
  *               leader stamps them without touching it (`stampBatch`).
  *   attributes  bits 0–2 codec (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd), 3 timestamps are log-append time,
  *               4 transactional, 5 control batch, 6 base timestamp is a delete horizon; the rest unused.
- *   records     drawn in records.ts; with a codec, the whole section is compressed as one piece.
+ *   records     drawn in record-visitor.ts; with a codec, the whole section is compressed as one piece.
  *
  * Offsets and timestamps are JavaScript numbers, put together from two 32-bit halves. Whatever does not fit exactly
  * (and an offset below 0) is CORRUPT_BATCH.
