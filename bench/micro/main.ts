@@ -44,12 +44,16 @@ async function measure(task: MicroTask): Promise<string[]> {
   const { p50, p99 } = result.latency;
   return [
     task.name,
-    ((p50 * 1e6) / task.records).toFixed(0),
+    nanoseconds((p50 * 1e6) / task.records),
     Math.round((task.records / p50) * 1000).toLocaleString('en-US'),
     (task.bytes / p50 / 1000).toFixed(0),
     (p99 / p50).toFixed(1),
     String(done!.runs),
   ];
+}
+
+function nanoseconds(value: number): string {
+  return value.toFixed(value < 10 ? 1 : 0);
 }
 
 await main(process.argv[2] ?? '');
