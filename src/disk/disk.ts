@@ -71,6 +71,11 @@ export interface SegmentFile {
   readonly size: number;
   readonly reserveBytes: number;
   /**
+   * True once a page of the file could not be read or written; whatever was read since may be zeros instead of data.
+   * Check it after reading a view: then the read fails with DISK_FAILED.
+   */
+  readonly poisoned: boolean;
+  /**
    * Copies source[start, end) to the end of the file. Growing in chunks is done here.
    * @returns the position of the first byte
    * @throws VarveError DISK_FULL (nothing changed), DISK_FAILED, CLOSED; INVARIANT_BROKEN beyond reserveBytes
