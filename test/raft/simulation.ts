@@ -90,9 +90,8 @@ export class Simulation {
     }
   }
 
-  get committedBatches(): number {
-    return this.#referee.committed.length;
-  }
+  /** So that a test can tell that it tested something. */
+  readonly happened = { commits: 0, elections: 0, truncations: 0, crashes: 0, lateReports: 0 };
 
   run(steps: number, weather: Weather): void {
     this.#weather = weather;
@@ -195,6 +194,7 @@ export class Simulation {
   #report(node: Node, report: LogProgress): void {
     const { progress } = node.store;
     // A driver reads the log's own cursors; only a report of an earlier generation can still be about another history.
+    if (report.generation !== progress.generation) this.happened.lateReports++;
     const told = report.generation === progress.generation ? progress : report;
     this.#call(node, (raft) => raft.logProgress(told));
   }
@@ -244,6 +244,7 @@ export class Simulation {
   }
 
   #crash(node: Node): void {
+    this.happened.crashes++;
     this.#log(`crash ${node.id} end ${node.store.end} pending ${node.store.pending.length}`);
     node.raft = undefined;
     if (this.#countBy === 'written') node.store.killProcess();
@@ -267,6 +268,7 @@ export class Simulation {
     const raft = node.raft!;
     for (const write of ready.writes) {
       if (write.type === 'truncate') {
+        this.happened.truncations++;
         this.#log(`truncate ${node.id} from ${store.end} to ${write.to}`);
         store.truncate(write.to);
       } else if (write.type === 'leader-change') {
@@ -281,12 +283,14 @@ export class Simulation {
     for (const message of ready.messages) this.#send(node, message);
     const isLeader = ready.leadership?.role === 'leader';
     if (isLeader) {
+      this.happened.elections++;
       this.#log(`elected ${node.id} term ${raft.term}`);
       this.#referee.elected(node.id, node.incarnation, raft.term);
     }
     if (ready.highWatermark !== undefined) {
       this.#referee.committedTo(node.id, raft.role === 'leader', raft.term, store.highWatermark, ready.highWatermark);
       store.highWatermark = ready.highWatermark;
+      this.happened.commits = this.#referee.committed.length;
     }
     if (ready.writes.some((write) => write.type === 'leader-change')) raft.accepted();
     if (ready.writes.length > 0) raft.logProgress(store.progress);

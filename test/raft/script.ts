@@ -1,0 +1,357 @@
+/**
+ * Scenario scripts: a text file of commands, each followed by the whole trace it caused.
+ *
+ *   # a comment
+ *   deliver 1->2
+ *   ----
+ *   recv 1->2 vote term 1 epoch -1 end 0
+ *   2 persists term 1 vote 1
+ *   send 2->1 vote-reply term 1 granted
+ *
+ * Commands (one block each, blocks end with an empty line):
+ *   cluster 3 [count=written] [disk=manual]    nodes 1..n, empty, not started;
+ *     [messages=8] [bytes=1000] [append=1000]                limits of what is in flight
+ *   node 2 [term=4] [vote=1] [log=1,1,4] [hw=2] [random=0.5]   what node 2 finds at start; log: one record per epoch named
+ *   start [2]                                                  starts one node, or all
+ *   elect 1                                                    lets node 1 win an election and settles; one line of trace
+ *   tick 1 [n]                                                 n ticks
+ *   deliver [1->2] [type]                                      the oldest matching message, or all of 1->2 with `all`
+ *   duplicate 1->2                                             delivers the oldest message and keeps it
+ *   drop [1->2] [type]                                         loses all matching messages
+ *   settle                                                     delivers (and syncs) until nothing moves
+ *   isolate 1 / heal                                           what 1 sends and gets is lost / no longer
+ *   propose 1 [records] [bytes]                                the leader appends a batch
+ *   sync 2 [n] [late]                                          the disk takes n changes; `late` keeps the report back
+ *   report 2                                                   delivers the oldest report that was kept back, as it was
+ *   crash 1 / restart 1                                        power cut; start from the disk
+ *   unreachable 1 2 / reset 1 2                                node 1's connection to 2 broke / was made anew
+ *   status                                                     roles, terms, cursors, logs as epochs, peers of the leader
+ */
+import { Raft } from '../../src/raft/raft.js';
+import type { LogProgress, Message, RaftOptions, Ready } from '../../src/raft/types.js';
+import { MemoryStore, type StoredBatch } from './memory-store.js';
+
+interface ScriptNode {
+  readonly id: number;
+  readonly store: MemoryStore;
+  raft: Raft | undefined;
+  random: number;
+  late: LogProgress[];
+}
+
+interface InFlight {
+  readonly message: Message;
+  readonly batches: readonly StoredBatch[];
+}
+
+/** Runs a script and returns it with the traces it really caused. */
+export function runScript(script: string): string {
+  const cluster = new ScriptCluster();
+  const blocks = script.trimEnd().split(/\n{2,}/);
+  return `${blocks.map((block) => runBlock(cluster, block)).join('\n\n')}\n`;
+}
+
+function runBlock(cluster: ScriptCluster, block: string): string {
+  const [input = ''] = block.split(/^----$/m);
+  const lines = input.trimEnd().split('\n');
+  const commands = lines.filter((line) => !line.startsWith('#'));
+  if (commands.length === 0) return lines.join('\n');
+  const trace = commands.flatMap((command) => cluster.run(command));
+  return [...lines, '----', ...trace].join('\n');
+}
+
+class ScriptCluster {
+  #nodes: ScriptNode[] = [];
+  #network: InFlight[] = [];
+  #isolated = new Set<number>();
+  #countBy: 'durable' | 'written' = 'durable';
+  #manualDisk = false;
+  #limits = { maxInflightMessages: 8, maxInflightBytes: 1000, maxAppendBytes: 1000 };
+  #trace: string[] = [];
+  #values = 0;
+
+  run(command: string): string[] {
+    this.#trace = [];
+    const words = command.split(' ');
+    const [name, ...rest] = words;
+    const settings = new Map(
+      rest.filter((word) => word.includes('=')).map((word) => word.split('=') as [string, string]),
+    );
+    const args = rest.filter((word) => !word.includes('='));
+    try {
+      const action = this.#commands[name!];
+      if (action === undefined) throw new Error(`no such command: ${command}`);
+      action(args, settings);
+    } catch (error) {
+      if (!(error instanceof Error) || error.name !== 'RaftInvariantError') throw error;
+      this.#trace.push(`! ${error.message}`);
+    }
+    return this.#trace;
+  }
+
+  readonly #commands: Record<string, (args: string[], settings: Map<string, string>) => void> = {
+    cluster: ([size], settings) => this.#cluster(Number(size), settings),
+    node: ([id], settings) => this.#found(this.#node(id), settings),
+    start: ([id]) => {
+      for (const node of id === undefined ? this.#nodes : [this.#node(id)]) this.#start(node);
+    },
+    restart: ([id]) => this.#start(this.#node(id)),
+    crash: ([id]) => this.#crash(this.#node(id)),
+    tick: ([id, times = '1']) => {
+      for (let i = 0; i < Number(times); i++) this.#call(this.#node(id), (raft) => raft.tick());
+    },
+    elect: ([id]) => this.#elect(this.#node(id)),
+    deliver: (args) => this.#transport('deliver', args),
+    duplicate: (args) => this.#transport('duplicate', args),
+    drop: (args) => this.#transport('drop', args),
+    settle: () => this.#settle(),
+    isolate: ([id]) => {
+      this.#isolated.add(Number(id));
+    },
+    heal: () => this.#isolated.clear(),
+    propose: ([id, records = '1', bytes = '10']) => this.#propose(this.#node(id), Number(records), Number(bytes)),
+    sync: ([id, ...rest]) => this.#sync(this.#node(id), rest.includes('late'), Number(rest[0])),
+    report: ([id]) => this.#report(this.#node(id)),
+    unreachable: ([id, peer]) => this.#call(this.#node(id), (raft) => raft.peerUnreachable(Number(peer))),
+    reset: ([id, peer]) => this.#call(this.#node(id), (raft) => raft.peerReset(Number(peer))),
+    status: () => this.#status(),
+  };
+
+  #node(id: number | string | undefined): ScriptNode {
+    const node = this.#nodes[Number(id) - 1];
+    if (node === undefined) throw new Error(`no node ${id}`);
+    return node;
+  }
+
+  #cluster(size: number, settings: Map<string, string>): void {
+    this.#countBy = settings.get('count') === 'written' ? 'written' : 'durable';
+    this.#manualDisk = settings.get('disk') === 'manual';
+    this.#limits = {
+      maxInflightMessages: Number(settings.get('messages') ?? 8),
+      maxInflightBytes: Number(settings.get('bytes') ?? 1000),
+      maxAppendBytes: Number(settings.get('append') ?? 1000),
+    };
+    for (let id = 1; id <= size; id++) {
+      this.#nodes.push({ id, store: new MemoryStore(), raft: undefined, random: 0, late: [] });
+    }
+  }
+
+  #found(node: ScriptNode, settings: Map<string, string>): void {
+    const { store } = node;
+    node.random = Number(settings.get('random') ?? 0);
+    store.image.state = { term: Number(settings.get('term') ?? 0), vote: Number(settings.get('vote') ?? 0) };
+    for (const [start, epoch] of (settings.get('log') ?? '').split(',').filter(Boolean).map(Number).entries()) {
+      store.append({ start, end: start + 1, epoch, bytes: 10, value: start * 100 + epoch });
+    }
+    store.sync(store.pending.length);
+    store.highWatermark = Number(settings.get('hw') ?? 0);
+    store.floor = store.highWatermark;
+  }
+
+  #start(node: ScriptNode): void {
+    const { store } = node;
+    store.onDurableState = (state) => this.#call(node, (raft) => raft.hardStateDurable(state));
+    const options: RaftOptions = {
+      id: node.id,
+      voters: this.#nodes.map((other) => other.id),
+      hardState: store.image.state,
+      highWatermark: store.floor,
+      progress: store.progress,
+      log: store,
+      countBy: this.#countBy,
+      heartbeatTicks: 2,
+      electionTicks: 10,
+      ...this.#limits,
+      random: () => node.random,
+    };
+    node.raft = new Raft(options);
+    this.#drain(node);
+  }
+
+  #crash(node: ScriptNode): void {
+    node.raft = undefined;
+    node.late = [];
+    node.store.cutPower(0);
+    this.#network = this.#network.filter(({ message }) => message.from !== node.id && message.to !== node.id);
+  }
+
+  #propose(node: ScriptNode, records: number, bytes: number): void {
+    const { store } = node;
+    const start = store.end;
+    store.append({ start, end: start + records, epoch: node.raft!.term, bytes, value: ++this.#values });
+    this.#call(node, (raft) => {
+      raft.accepted();
+      raft.logProgress(store.progress);
+    });
+  }
+
+  #elect(node: ScriptNode): void {
+    const trace = this.#trace;
+    this.#trace = [];
+    while (node.raft?.role === 'follower') this.#call(node, (raft) => raft.tick());
+    this.#settle();
+    this.#trace = trace;
+    const { role, term, leader, highWatermark } = node.raft!;
+    this.#trace.push(`${node.id} is ${role} term ${term} leader ${leader} high watermark ${highWatermark}`);
+  }
+
+  // ---- disk ----
+
+  #sync(node: ScriptNode, late: boolean, count: number): void {
+    const report = node.store.sync(Number.isNaN(count) ? node.store.pending.length : count);
+    if (late) node.late.push(report);
+    else this.#call(node, (raft) => raft.logProgress(node.store.progress));
+  }
+
+  #report(node: ScriptNode): void {
+    const report = node.late.shift()!;
+    this.#call(node, (raft) => raft.logProgress(report));
+  }
+
+  // ---- network ----
+
+  #transport(how: 'deliver' | 'duplicate' | 'drop', args: string[]): void {
+    const link = args.find((arg) => arg.includes('->'));
+    const type = args.find((arg) => !arg.includes('->') && arg !== 'all');
+    const matching = this.#network.filter(
+      ({ message }) =>
+        (link === undefined || link === `${message.from}->${message.to}`) &&
+        (type === undefined || type === message.type),
+    );
+    if (matching.length === 0) this.#trace.push('nothing there');
+    const many = how === 'drop' || args.includes('all');
+    for (const inFlight of many ? matching : matching.slice(0, 1)) {
+      if (how !== 'duplicate') this.#network.splice(this.#network.indexOf(inFlight), 1);
+      if (how === 'drop') this.#trace.push(`lost ${describe(inFlight.message)}`);
+      else this.#arrive(inFlight);
+    }
+  }
+
+  #settle(): void {
+    for (let moved = true; moved; ) {
+      moved = false;
+      for (const node of this.#nodes) {
+        if (node.raft === undefined || node.store.pending.length === 0) continue;
+        this.#sync(node, false, Number.NaN);
+        moved = true;
+      }
+      const inFlight = this.#network.shift();
+      if (inFlight === undefined) continue;
+      this.#arrive(inFlight);
+      moved = true;
+    }
+  }
+
+  #arrive({ message, batches }: InFlight): void {
+    const to = this.#node(message.to);
+    if (to.raft === undefined) {
+      this.#trace.push(`lost ${describe(message)}`);
+      return;
+    }
+    this.#trace.push(`recv ${describe(message)}`);
+    const arrived = message.type === 'append' ? { ...message, batches } : message;
+    this.#call(to, (raft) => raft.step(arrived));
+  }
+
+  // ---- the driver ----
+
+  #call(node: ScriptNode, action: (raft: Raft) => void): void {
+    if (node.raft === undefined) throw new Error(`node ${node.id} is not running`);
+    action(node.raft);
+    this.#drain(node);
+  }
+
+  #drain(node: ScriptNode): void {
+    for (;;) {
+      const ready = node.raft!.ready();
+      if (ready !== undefined) this.#perform(node, node.raft!, ready);
+      else if (this.#manualDisk || node.store.pending.length === 0) return;
+      else node.raft!.logProgress(node.store.sync(node.store.pending.length));
+    }
+  }
+
+  #perform(node: ScriptNode, raft: Raft, ready: Ready): void {
+    const { id, store } = node;
+    for (const write of ready.writes) {
+      if (write.type === 'truncate') {
+        this.#trace.push(`${id} truncates to ${write.to}`);
+        store.truncate(write.to);
+      } else if (write.type === 'leader-change') {
+        const start = store.end;
+        this.#trace.push(`${id} writes leader-change epoch ${write.epoch} at ${start}`);
+        store.append({ start, end: start + 1, epoch: write.epoch, bytes: 10, value: -write.epoch });
+      } else {
+        this.#trace.push(`${id} writes [${write.from}, ${write.message.end})`);
+        for (const batch of write.message.batches as StoredBatch[]) if (batch.start >= write.from) store.append(batch);
+      }
+    }
+    if (ready.hardState !== undefined) {
+      this.#trace.push(`${id} persists term ${ready.hardState.term} vote ${ready.hardState.vote}`);
+      store.saveState(ready.hardState);
+    }
+    for (const message of ready.messages) this.#send(node, message);
+    if (ready.highWatermark !== undefined) {
+      this.#trace.push(`${id} high watermark ${ready.highWatermark}`);
+      store.highWatermark = ready.highWatermark;
+    }
+    if (ready.leadership !== undefined) {
+      const { role, term, leader } = ready.leadership;
+      this.#trace.push(`${id} is ${role} term ${term} leader ${leader}`);
+    }
+    if (ready.writes.some((write) => write.type === 'leader-change')) raft.accepted();
+    if (ready.writes.length > 0) raft.logProgress(store.progress);
+  }
+
+  #send(node: ScriptNode, message: Message): void {
+    const lost = this.#isolated.has(message.from) || this.#isolated.has(message.to);
+    this.#trace.push(`send ${describe(message)}${lost ? ' (lost)' : ''}`);
+    const batches = message.type === 'append' ? node.store.slice(message.start, message.end) : [];
+    if (!lost) this.#network.push({ message, batches });
+  }
+
+  #status(): void {
+    for (const { id, store, raft } of this.#nodes) {
+      const { generation, written, durable } = store.progress;
+      const epochs = store.batches.map((batch) =>
+        batch.end - batch.start > 1 ? `${batch.epoch}×${batch.end - batch.start}` : batch.epoch,
+      );
+      const who = raft === undefined ? 'down' : `${raft.role} term ${raft.term} leader ${raft.leader}`;
+      this.#trace.push(
+        `${id} ${who} high watermark ${raft?.highWatermark ?? store.floor} written ${written} durable ${durable}` +
+          `${generation > 0 ? ` generation ${generation}` : ''} log ${epochs.join(',') || 'empty'}`,
+      );
+      for (const peer of raft?.peers() ?? []) {
+        this.#trace.push(
+          `  peer ${peer.id} ${peer.state} next ${peer.next} written ${peer.written} durable ${peer.durable} ` +
+            `in flight ${peer.inflightMessages} of ${peer.inflightBytes} bytes${peer.behindLogStart ? ' behind log start' : ''}`,
+        );
+      }
+    }
+  }
+}
+
+function describe(message: Message): string {
+  const head = `${message.from}->${message.to} ${message.type} term ${message.term}`;
+  switch (message.type) {
+    case 'pre-vote':
+    case 'vote':
+      return `${head} epoch ${message.lastEpoch} end ${message.end}`;
+    case 'pre-vote-reply':
+    case 'vote-reply':
+      return `${head} ${message.granted ? 'granted' : 'refused'}`;
+    case 'append':
+      return `${head} [${message.start}, ${message.end}) prev ${message.prevEpoch} hw ${message.highWatermark}`;
+    case 'append-reply': {
+      const cursors = `written ${message.written} durable ${message.durable}`;
+      const generation = message.generation > 0 ? ` generation ${message.generation}` : '';
+      const { epoch, end } = message.hint;
+      const rejects =
+        message.rejectedStart >= 0 ? ` rejects ${message.rejectedStart} hint epoch ${epoch} end ${end}` : '';
+      return `${head}${rejects} ${cursors}${generation}`;
+    }
+    case 'heartbeat':
+      return `${head} hw ${message.highWatermark}`;
+    case 'heartbeat-reply':
+      return head;
+  }
+}
