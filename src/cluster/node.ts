@@ -11,7 +11,6 @@
  * Failure. A failed disk: the node leaves Raft (a node that can't store a term must not take part) and goes on serving
  * reads of what is committed. A broken invariant: `onFatal` of the options, after everything was cut off.
  */
-import { randomUUID } from 'node:crypto';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { VarveError } from '../errors.js';
 import { openStore, type Store } from '../log/store.js';
@@ -36,7 +35,6 @@ const TICKS_PER_HEARTBEAT = 2;
 const CLIENT_IDLE_MS = 10 * 60_000;
 
 export class Node {
-  readonly incarnation = randomUUID().replaceAll('-', '');
   readonly options: ResolvedNodeOptions;
   /** Resolves when the node has stopped, with the error if it stopped by itself. */
   readonly stopped: Promise<Error | undefined>;
@@ -66,6 +64,10 @@ export class Node {
     this.stopped = new Promise((resolve) => {
       this.#settleStopped = resolve;
     });
+    store.onFailure = (error) => {
+      if (error instanceof VarveError && error.code === 'DISK_FAILED') this.#onDiskFailed(error);
+      else this.#onFatal(error);
+    };
   }
 
   /**
@@ -96,6 +98,11 @@ export class Node {
     return node;
   }
 
+  /** New with every start of the process. */
+  get incarnation(): string {
+    return this.#store.incarnationId;
+  }
+
   /** The port in use, which matters when port 0 was asked for. */
   get port(): number {
     return this.#listener?.port ?? 0;
@@ -117,6 +124,7 @@ export class Node {
       maxMs: delay.max / 1e6,
     };
     delay.reset();
+    const { journal, ...store } = this.#store.stats();
     return {
       nodeId: this.options.nodeId,
       clusterId: this.options.clusterId,
@@ -129,7 +137,8 @@ export class Node {
       cpu: { userMs: user / 1000, systemMs: system / 1000 },
       eventLoopDelay,
       diskFailure: this.#diskFailure?.message ?? '',
-      journal: this.#store.stats(),
+      journal,
+      store,
       connections: this.#listener?.connections.size ?? 0,
       peers: Array.from(this.#links.values(), (link) => ({
         nodeId: link.id,
@@ -173,7 +182,7 @@ export class Node {
       this.#topics.set(topic.name, replicas);
       this.#byTopicId.set(topicId, replicas);
       for (let partition = 0; partition < topic.partitions; partition++) {
-        const log = await this.#store.openLog(topic.name, partition, { ...topic.log, topicId });
+        const log = await this.#store.openLog(topic.name, partition, { ...topic.log, topicId, replicated: true });
         const replica = new Replica(log, host);
         replicas.push(replica);
         this.#replicas.push(replica);

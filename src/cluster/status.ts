@@ -1,6 +1,7 @@
 /** What a node says about itself: `varve status` shows it, the benchmark and the torture run read it. */
 import type { FlushMode, JournalStats } from '../disk/disk.js';
 import type { RecoveryReport } from '../log/log.js';
+import type { StoreStats } from '../log/store.js';
 import type { PeerStatus, Role } from '../raft/types.js';
 
 export interface NodeStatus {
@@ -21,6 +22,7 @@ export interface NodeStatus {
   /** Empty while the disk is well; else why it failed. */
   readonly diskFailure: string;
   readonly journal: JournalStats;
+  readonly store: Omit<StoreStats, 'journal'>;
   readonly connections: number;
   readonly peers: readonly LinkStatus[];
   readonly partitions: readonly PartitionStatus[];

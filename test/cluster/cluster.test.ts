@@ -257,7 +257,7 @@ describe('a cluster of one', () => {
     const many = client.fetch(base + 1, { minBytes: 1_000_000, maxWaitMs: 60_000, maxBytes: 2_000_000 });
     await client.produce(batchOf('second'));
     expect((await waiting).values).toEqual(['second']);
-    await client.produce(batchOf('x'.repeat(1_000_000 - 200)));
+    await client.produce(batchOf('x'.repeat(1_000_000)));
     expect((await many).values).toHaveLength(2);
     const { nextOffset } = await many;
     expect(await client.fetch(nextOffset, { minBytes: 1, maxWaitMs: 20 })).toMatchObject({ values: [], nextOffset });
