@@ -19,6 +19,7 @@ export class Referee {
   readonly #leaders = new Map<number, string>();
   /** Every batch that was ever committed, in order. */
   readonly committed: StoredBatch[] = [];
+  readonly #committedAt = new Map<number, StoredBatch>();
 
   constructor(stores: ReadonlyMap<number, MemoryStore>, countBy: 'durable' | 'written') {
     this.#stores = stores;
@@ -70,12 +71,13 @@ export class Referee {
     assert(to >= from, `node ${node}: high watermark went back from ${from} to ${to}`);
     const store = this.#stores.get(node)!;
     assert(to <= store.end, `node ${node}: high watermark ${to} is above the log end ${store.end}`);
-    const batches = store.batches.filter((batch) => batch.end > from && batch.start < to);
+    const batches = store.slice(from, to);
     assert(to <= store.start || batches.at(-1)?.end === to, `node ${node}: high watermark ${to} is inside a batch`);
     for (const batch of batches) {
       if (batch.start < this.committedEnd) {
+        const known = this.#committedAt.get(batch.start);
         assert(
-          this.committed.some((known) => same(known, batch)),
+          known !== undefined && same(known, batch),
           `state-machine safety: node ${node} committed another batch at ${batch.start}`,
         );
         continue;
@@ -83,6 +85,7 @@ export class Referee {
       assert(isLeader, `node ${node}, no leader, committed ${batch.start} before any leader did`);
       assert.equal(batch.start, this.committedEnd);
       this.committed.push(batch);
+      this.#committedAt.set(batch.start, batch);
       if (batch.end === to) this.#checkCommit(node, term, batch);
     }
   }
@@ -92,7 +95,8 @@ export class Referee {
     let holders = 0;
     for (const store of this.#stores.values()) {
       const batches = this.#countBy === 'durable' ? store.image.batches : store.batches;
-      if (batches.some((batch) => same(batch, last))) holders++;
+      const held = batches.findLast((batch) => batch.start <= last.start);
+      if (held !== undefined && same(held, last)) holders++;
     }
     assert(
       holders > this.#stores.size / 2,

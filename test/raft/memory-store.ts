@@ -49,7 +49,7 @@ export class MemoryStore implements LogView {
   epochAt(offset: number): number {
     assert(offset >= this.start - 1 && offset < this.end, `epochAt(${offset}) of [${this.start}, ${this.end})`);
     if (offset < this.start) return -1;
-    return this.#batchAt(offset).epoch;
+    return this.batches[this.#indexAt(offset)]!.epoch;
   }
 
   endForEpoch(epoch: number): EpochEnd {
@@ -134,9 +134,12 @@ export class MemoryStore implements LogView {
     this.#restart(false);
   }
 
-  /** The batches of [start, end). */
+  /** The batches of [start, end), as far as they are there. */
   slice(start: number, end: number): StoredBatch[] {
-    return this.batches.filter((batch) => batch.start >= start && batch.end <= end);
+    if (start >= end || this.batches.length === 0) return [];
+    const first = this.#indexAt(Math.max(start, this.start));
+    const last = this.#indexAt(end - 1);
+    return this.batches.slice(first, last + 1);
   }
 
   #restart(lost: boolean): void {
@@ -162,7 +165,8 @@ export class MemoryStore implements LogView {
     }
   }
 
-  #batchAt(offset: number): StoredBatch {
+  /** Index of the batch that holds `offset`, or of the last one if it is beyond the end. */
+  #indexAt(offset: number): number {
     let low = 0;
     let high = this.batches.length - 1;
     while (low < high) {
@@ -170,6 +174,6 @@ export class MemoryStore implements LogView {
       if (this.batches[middle]!.start <= offset) low = middle;
       else high = middle - 1;
     }
-    return this.batches[low]!;
+    return low;
   }
 }

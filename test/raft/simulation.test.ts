@@ -4,7 +4,7 @@ import { Simulation, type Weather } from './simulation.js';
 
 /** RAFT_SEED replays one run, RAFT_SEEDS sets how many are tried. */
 const REPLAY = process.env['RAFT_SEED'];
-const SEEDS = Number(process.env['RAFT_SEEDS'] ?? 200);
+const SEEDS = Number(process.env['RAFT_SEEDS'] ?? 150);
 
 /** Every seed has its own weather, so that quiet and rough runs of each kind are among them. */
 function weatherOf(prng: Prng): Weather {
@@ -14,9 +14,10 @@ function weatherOf(prng: Prng): Weather {
     delayMax: prng.pick([1, 3, 10, 25]),
     crash: prng.pick([0, 0.002, 0.01]),
     restart: prng.pick([0.02, 0.2]),
-    partition: prng.pick([0, 0.005, 0.03]),
-    heal: prng.pick([0.02, 0.1]),
+    partition: prng.pick([0, 0.01, 0.03]),
+    heal: prng.pick([0.02, 0.04, 0.1]),
     sync: prng.pick([0.05, 0.3, 0.9]),
+    report: prng.pick([0.05, 0.3, 1]),
     tick: prng.pick([0.3, 0.6, 1]),
     propose: prng.pick([0.05, 0.3, 0.8]),
     retention: prng.pick([0, 0.02]),
@@ -52,7 +53,7 @@ describe('a cluster under loss, duplication, reordering, partitions, slow disks 
         for (const what of Object.keys(sum) as (keyof Happened)[]) sum[what] += happened[what];
       }
       // A cluster to which nothing happens keeps every promise.
-      for (const [what, count] of Object.entries(sum)) expect(count, what).toBeGreaterThan(SEEDS / 5);
+      for (const [what, count] of Object.entries(sum)) expect(count, what).toBeGreaterThan(SEEDS / 10);
     });
   }
 });

@@ -25,6 +25,8 @@ export interface Weather {
   readonly heal: number;
   /** That a disk works on its queue. */
   readonly sync: number;
+  /** That the core hears of what the disk did. */
+  readonly report: number;
   /** That a clock ticks: below 1 the clocks of the nodes drift apart. */
   readonly tick: number;
   readonly propose: number;
@@ -40,6 +42,7 @@ export const CALM: Weather = {
   partition: 0,
   heal: 1,
   sync: 0.9,
+  report: 1,
   tick: 1,
   propose: 0.2,
   retention: 0,
@@ -135,7 +138,11 @@ export class Simulation {
   #trouble(): void {
     const { partition, heal } = this.#weather;
     if (this.#prng.chance(partition)) {
-      for (const node of this.#nodes) this.#sides.set(node.id, this.#prng.below(2));
+      const leader = this.#nodes.find((node) => node.raft?.role === 'leader');
+      const alone = this.#prng.chance(0.5) ? leader : undefined;
+      for (const node of this.#nodes) {
+        this.#sides.set(node.id, alone === undefined ? this.#prng.below(2) : Number(node === alone));
+      }
       this.#log(`partition ${this.#nodes.map(({ id }) => `${id}:${this.#sides.get(id)}`).join(' ')}`);
     } else if (this.#sides.size > 0 && this.#prng.chance(heal)) {
       this.#sides.clear();
@@ -186,7 +193,7 @@ export class Simulation {
       node.reports.push(node.store.sync(1 + this.#prng.below(node.store.pending.length)));
     }
     // Reports may come late: the log may have been cut meanwhile, and be longer again.
-    while (node.reports.length > 0 && this.#prng.chance(0.7)) this.#report(node, node.reports.shift()!);
+    while (node.reports.length > 0 && this.#prng.chance(weather.report)) this.#report(node, node.reports.shift()!);
     if (this.#prng.chance(weather.tick)) this.#call(node, (raft) => raft.tick());
     if (node.raft.role === 'leader' && this.#prng.chance(weather.propose)) this.#propose(node);
   }
