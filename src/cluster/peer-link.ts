@@ -174,7 +174,10 @@ export class PeerLink {
     this.#options.onDown(this, channel, error);
     // Without heartbeats nothing is known of the peer; a data connection may be half open for minutes.
     if (channel === 'control') this.#connections.data?.destroy(error);
-    if (!this.#closed && this.#options.self.nodeId > this.id) void this.#dial(channel);
+    if (!this.#closed && this.#options.self.nodeId > this.id) {
+      // A connection that ends as soon as it begins must not become a busy loop.
+      void this.#sleep(BACKOFF_MIN_MS).then(() => this.#dial(channel));
+    }
   }
 
   async #dial(channel: PeerChannel): Promise<void> {
@@ -183,15 +186,15 @@ export class PeerLink {
     let backoffMs = BACKOFF_MIN_MS;
     while (!this.#closed) {
       try {
-        const dialled = await dial({
+        await dial({
           host: peer.host,
           port: peer.port,
           handshake,
           expectNodeId: peer.id,
           connection,
           signal: this.#aborter.signal,
+          onOpen: (dialled) => this.attach(channel, dialled.connection, dialled.peer),
         });
-        this.attach(channel, dialled.connection, dialled.peer);
         return;
       } catch (error) {
         if (this.#closed) return;

@@ -19,6 +19,11 @@ export interface DialOptions {
   /** For connecting and the handshake together. Default 5,000 ms. */
   readonly timeoutMs?: number;
   readonly connection?: ConnectionOptions;
+  /**
+   * Called with the result before any frame that follows the handshake is delivered (it may have come in the same packet):
+   * who expects frames that are no replies sets `onFrame` here.
+   */
+  readonly onOpen?: (dialled: Dialled) => void;
   /** Gives up: the promise rejects with CLOSED. */
   readonly signal?: AbortSignal;
 }
@@ -68,6 +73,7 @@ export function dial(options: DialOptions): Promise<Dialled> {
           opened.handshaken();
           clearTimeout(timer);
           signal?.removeEventListener('abort', onAbort);
+          options.onOpen?.({ connection: opened, peer });
           resolve({ connection: opened, peer });
         } catch (refusal) {
           fail(refusal as VarveError);

@@ -17,7 +17,7 @@ import type { Connection } from '../../src/rpc/connection.js';
 import { dial } from '../../src/rpc/dial.js';
 import { FrameType, type ProduceReplyHeader } from '../../src/rpc/protocol.js';
 
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 30_000;
 
 /** Ports below the range that outgoing connections take theirs from, so that nobody takes them while a node restarts. */
 export async function freePorts(count: number): Promise<number[]> {
@@ -38,10 +38,16 @@ function isFree(port: number): Promise<boolean> {
 }
 
 /** Resolves when the condition holds; looked at once per turn of the event loop. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  state: () => unknown = () => '',
+): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`gave up waiting until ${what}`);
+    if (performance.now() > deadline) {
+      throw new Error(`gave up waiting until ${what}\n${JSON.stringify(state(), undefined, 1)}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
@@ -142,14 +148,18 @@ export class TestCluster {
 
   /** All replicas that run have the same end, all of it committed, and durable where an acknowledgement says so. */
   async settled(topic = 'events', partition = 0): Promise<void> {
-    await until('all replicas are equal', () => {
-      const replicas = this.replicas(topic, partition);
-      const { end } = replicas[0]!.log;
-      return replicas.every(
-        ({ log, highWatermark }) =>
-          log.end === end && highWatermark === end && (log.options.flush !== 'sync' || log.durable === end),
-      );
-    });
+    await until(
+      'all replicas are equal',
+      () => {
+        const replicas = this.replicas(topic, partition);
+        const { end } = replicas[0]!.log;
+        return replicas.every(
+          ({ log, highWatermark }) =>
+            log.end === end && highWatermark === end && (log.options.flush !== 'sync' || log.durable === end),
+        );
+      },
+      () => ({ status: this.nodes.map((node) => node.status()), events: this.events.slice(-100) }),
+    );
   }
 
   async close(): Promise<void> {

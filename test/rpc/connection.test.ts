@@ -250,6 +250,26 @@ describe('a handshake', () => {
     connection.destroy();
   });
 
+  test('frames that come in one packet with the handshake reply reach the one who dialled', async () => {
+    const listener = await listen({
+      onConnection: (connection) => {
+        queueMicrotask(() => connection.send(FrameType.Raft, ['at once']));
+      },
+    });
+    const seen = new Promise((resolve) => {
+      void dial({
+        host: '127.0.0.1',
+        port: listener.port,
+        handshake: node2,
+        onOpen: ({ connection }) => {
+          closers.push(() => connection.destroy());
+          connection.onFrame = (frame) => resolve(unpackHeader(frame.header));
+        },
+      });
+    });
+    expect(await seen).toEqual(['at once']);
+  });
+
   test.each([
     ['another cluster', { ...node2, clusterId: 'other' }, 'WRONG_CLUSTER'],
     ['a client of another cluster', { ...client, clusterId: 'other' }, 'WRONG_CLUSTER'],
