@@ -127,7 +127,7 @@ export class BenchCluster {
       node,
       term: partition?.term ?? 0,
       uptimeMs: status.uptimeMs,
-      syncs: status.store.journal.syncs,
+      syncs: status.journal.syncs,
       logEnd: partition?.logEnd ?? 0,
     };
   }
