@@ -13,7 +13,7 @@ import type { Handshake } from '../rpc/handshake.js';
 import { FrameType } from '../rpc/protocol.js';
 import { backoffMs } from './backoff.js';
 import { type ClusterMetadata, MetadataCache, parseMetadata, type TopicMetadata } from './metadata-cache.js';
-import { NodeLink } from './node-link.js';
+import { NodeLink, type NodeLinkOptions } from './node-link.js';
 import type { BrokerAddress, ResolvedClientOptions } from './resolved-options.js';
 
 /** After this long without an answer the next node is asked as well. */
@@ -196,8 +196,17 @@ export class ClusterClient {
       ...address,
       handshake: this.#handshake,
       dialTimeoutMs: Math.min(DIAL_TIMEOUT_MS, this.#options.requestTimeoutMs),
-      ...(nodeId === undefined ? {} : { nodeId, onStalled: () => void this.#checkStalled(nodeId) }),
+      ...(nodeId === undefined ? {} : this.#watch(nodeId)),
     });
+  }
+
+  /** What a link to a node tells; without answers (acks 0) a lost connection is the only sign of a leader that lost its role. */
+  #watch(nodeId: number): Pick<NodeLinkOptions, 'nodeId' | 'onStalled' | 'onLost'> {
+    return {
+      nodeId,
+      onStalled: () => void this.#checkStalled(nodeId),
+      onLost: () => this.#metadata.forgetLeader(nodeId),
+    };
   }
 
   #refresh(what: string): Promise<void> {

@@ -72,6 +72,17 @@ export class MetadataCache {
     return this.#topics.get(topic)?.partitions[partition]?.leader ?? 0;
   }
 
+  /** The node may no longer lead what it led: who does has to be asked. */
+  forgetLeader(node: number): void {
+    for (const [name, topic] of this.#topics) {
+      if (!topic.partitions.some(({ leader }) => leader === node)) continue;
+      const partitions = topic.partitions.map((partition) =>
+        partition.leader === node ? { ...partition, leader: 0 } : partition,
+      );
+      this.#topics.set(name, { ...topic, partitions });
+    }
+  }
+
   /** Takes an answer; of the topics `asked` for, those that are not in it are forgotten. */
   update({ nodes, topics }: ClusterMetadata, asked: Iterable<string>): void {
     for (const { id, host, port } of nodes) this.#nodes.set(id, { host, port });

@@ -20,6 +20,8 @@ export interface NodeLinkOptions extends BrokerAddress {
   readonly dialTimeoutMs: number;
   /** Requests have waited for a while and nothing at all came from the node: it may be stopped or cut off. */
   readonly onStalled?: () => void;
+  /** A connection that had been open has ended. */
+  readonly onLost?: () => void;
 }
 
 /** Errors of a dial that another attempt will not change. */
@@ -108,6 +110,7 @@ export class NodeLink {
     connection.onClose = () => {
       if (this.#connection === connection) this.#connection = undefined;
       clearInterval(this.#watch);
+      if (!this.#closed) this.#options.onLost?.();
     };
     let bytesIn = connection.bytesIn;
     clearInterval(this.#watch);

@@ -25,6 +25,10 @@ export function recordBytesMax(record: RecordInput): number {
 
 function bytesMax(value: Uint8Array | string | null | undefined): number {
   if (value === null || value === undefined) return 0;
-  if (typeof value !== 'string') return value.length;
-  return value.length <= SHORT_STRING ? 3 * value.length : Buffer.byteLength(value);
+  if (typeof value === 'string') return value.length <= SHORT_STRING ? 3 * value.length : Buffer.byteLength(value);
+  if (value instanceof Uint8Array) return value.length;
+  throw new VarveError(
+    'INVALID_ARGUMENT',
+    `record: give keys and values as Uint8Array, string or null, not ${typeof value}; header keys as strings`,
+  );
 }
