@@ -19,6 +19,8 @@ export interface Piece {
   readonly segmentBase: number;
   readonly position: number;
   readonly length: number;
+  /** Bytes at the front of the record's payload that belong to what the checkpoint covers already. */
+  readonly skip: number;
   readonly startOffset: number;
   readonly endOffset: number;
   /** Counts the log's records in journal order, from 0. */
@@ -119,14 +121,19 @@ export class LogFold {
     this.hwFloor = Math.max(this.hwFloor, record.hwFloor);
     const tail = this.#tail;
     if (tail !== undefined && record.lastOffset < tail.offset && this.pieces.length === 0) return;
-    const { segmentBaseOffset: segmentBase, position, lastOffset } = record;
-    const length = record.payload.length;
+    const { segmentBaseOffset: segmentBase, lastOffset } = record;
+    // The journal joins neighbouring appends into one record, so a record may begin below the mark of a checkpoint that
+    // was captured between two of them. Both the mark and the record's end are batch boundaries.
+    const isFirst = this.pieces.length === 0 && tail !== undefined && segmentBase === tail.segmentBase;
+    const skip = isFirst ? Math.max(0, tail.position - record.position) : 0;
+    const position = record.position + skip;
+    const length = record.payload.length - skip;
     const startOffset = tail?.offset ?? segmentBase;
     const joins =
       tail !== undefined && segmentBase === tail.segmentBase
         ? position === tail.position
         : segmentBase === startOffset && position === 0;
-    if (!joins || lastOffset < startOffset) {
+    if (!joins || length <= 0 || lastOffset < startOffset) {
       throw this.#corrupt(
         `batches at segment ${segmentBase}, position ${position}, do not join on to segment ${tail?.segmentBase}, position ${tail?.position}`,
       );
@@ -136,7 +143,7 @@ export class LogFold {
       this.segments.push({ base: segmentBase, tag: -1, length: -1 });
     }
     this.mark ??= { segmentBase, position: 0, offset: startOffset };
-    this.pieces.push({ segmentBase, position, length, startOffset, endOffset: lastOffset + 1, record: ordinal });
+    this.pieces.push({ segmentBase, position, length, skip, startOffset, endOffset: lastOffset + 1, record: ordinal });
     this.#tail = { segmentBase, position: position + length, offset: lastOffset + 1 };
     this.appliedCount++;
   }

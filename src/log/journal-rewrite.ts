@@ -52,7 +52,7 @@ export async function rewriteJournalled(
     cursor.piece++;
     const path = plan.paths.get(piece.segmentBase);
     if (path === undefined) continue;
-    const bytes = record.payload.subarray(0, piece.length);
+    const bytes = record.payload.subarray(piece.skip, piece.skip + piece.length);
     let run = runs.get(path);
     if (run !== undefined && run.position + run.bytes !== piece.position) {
       await flush(path);
