@@ -50,6 +50,8 @@ export interface JournalEnd {
   readonly files: readonly JournalFileRange[];
 }
 
+type ReadableDisk = Pick<Disk, 'readDirectory' | 'fileSize' | 'readFile'>;
+
 interface ChainFile {
   readonly fileNumber: number;
   readonly path: string;
@@ -58,12 +60,12 @@ interface ChainFile {
 }
 
 export class JournalReader {
-  readonly #disk: Disk;
+  readonly #disk: ReadableDisk;
   readonly #directory: string;
   readonly #directoryId: Uint8Array;
 
   /** @param directoryId 16 bytes, as given to `Disk.openJournal` */
-  constructor(disk: Disk, directory: string, directoryId: Uint8Array) {
+  constructor(disk: ReadableDisk, directory: string, directoryId: Uint8Array) {
     this.#disk = disk;
     this.#directory = directory;
     this.#directoryId = directoryId;
@@ -199,12 +201,12 @@ export class JournalReader {
 /** Reads a file in large pieces. Buffers it returns stay valid. */
 class FileWindow {
   readonly path: string;
-  readonly #disk: Disk;
+  readonly #disk: ReadableDisk;
   #size: number | undefined;
   #start = 0;
   #bytes: Buffer = Buffer.alloc(0);
 
-  constructor(disk: Disk, path: string) {
+  constructor(disk: ReadableDisk, path: string) {
     this.#disk = disk;
     this.path = path;
   }

@@ -1,0 +1,137 @@
+import { truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { temporaryDisk } from './temporary-disk.js';
+
+const withCode = (code: string) => expect.objectContaining({ name: 'VarveError', code });
+const MIB = 1024 * 1024;
+
+test('what was appended is in the views, before and after the segment grows over them', async () => {
+  const { disk } = await temporaryDisk();
+  const segment = disk.createSegment('s.log', { reserveBytes: 8 * MIB });
+  expect(segment.append(Buffer.from('..hello..'), 2, 7)).toBe(0);
+  const hello = segment.view(0, 5);
+  expect(hello.toString()).toBe('hello');
+  const large = Buffer.alloc(5 * MIB, 'abc');
+  expect(segment.append(large, 0, large.length)).toBe(5);
+  expect(segment.size).toBe(5 + large.length);
+  expect(hello.toString()).toBe('hello');
+  expect(segment.view(5, large.length).equals(large)).toBe(true);
+  expect(segment.view(0, 1).buffer).toBe(hello.buffer);
+});
+
+test('any sequence of appends reads back as their concatenation, also after a trimming reopen', async () => {
+  const { disk } = await temporaryDisk();
+  let number = 0;
+  const appends = fc.array(fc.uint8Array({ minLength: 1, maxLength: 70_000 }), { minLength: 1, maxLength: 12 });
+  await fc.assert(
+    fc.asyncProperty(appends, fc.double({ min: 0, max: 1, noNaN: true }), async (pieces, fraction) => {
+      const path = `${number++}.log`;
+      const options = { reserveBytes: MIB };
+      const segment = disk.createSegment(path, options);
+      for (const piece of pieces) segment.append(piece, 0, piece.length);
+      const all = Buffer.concat(pieces);
+      expect(segment.view(0, segment.size).equals(all)).toBe(true);
+      await segment.sync();
+      segment.close();
+
+      const size = Math.floor(all.length * fraction);
+      const again = disk.openSegment(path, { ...options, writable: true, size });
+      expect(again.size).toBe(size);
+      const last = pieces.at(-1)!;
+      expect(again.append(last, 0, last.length)).toBe(size);
+      const expected = Buffer.concat([all.subarray(0, size), last]);
+      expect(again.view(0, again.size).equals(expected)).toBe(true);
+      again.close();
+      // On disk: the bytes, then nothing but the zeros of the last chunk.
+      const stored = (await disk.readFile(path))!;
+      expect(stored.subarray(0, expected.length).equals(expected)).toBe(true);
+      expect(stored.subarray(expected.length).every((byte) => byte === 0)).toBe(true);
+      await disk.removeFiles([path]);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('a read-only segment is as long as its file, and refuses appends', async () => {
+  const { disk } = await temporaryDisk();
+  await disk.writeFile('s.log', 0, Buffer.from('stored'));
+  const segment = disk.openSegment('s.log', { reserveBytes: MIB, writable: false });
+  expect(segment.size).toBe(6);
+  expect(segment.view(1, 3).toString()).toBe('tor');
+  expect(() => segment.append(Buffer.from('x'), 0, 1)).toThrow(withCode('INVARIANT_BROKEN'));
+  await disk.writeFile('empty.log', 0, Buffer.alloc(0));
+  const empty = disk.openSegment('empty.log', { reserveBytes: MIB, writable: false });
+  expect(empty.view(0, 0).length).toBe(0);
+});
+
+test('views outside the stored bytes are refused', async () => {
+  const { disk } = await temporaryDisk();
+  const segment = disk.createSegment('s.log', { reserveBytes: MIB });
+  segment.append(Buffer.alloc(10), 0, 10);
+  for (const [position, length] of [
+    [0, 11],
+    [10, 1],
+    [-1, 2],
+    [0, -1],
+    [Number.NaN, 1],
+  ] as const) {
+    expect(() => segment.view(position, length)).toThrow(withCode('INVALID_ARGUMENT'));
+  }
+  expect(segment.view(10, 0).length).toBe(0);
+});
+
+test('bounds of an append are checked, and beyond the reservation nothing changes', async () => {
+  const { disk } = await temporaryDisk();
+  const segment = disk.createSegment('s.log', { reserveBytes: 100 });
+  const source = Buffer.alloc(200);
+  expect(() => segment.append(source, 0, 201)).toThrow(withCode('INVALID_ARGUMENT'));
+  expect(() => segment.append(source, 5, 4)).toThrow(withCode('INVALID_ARGUMENT'));
+  expect(() => segment.append(source, 0, 101)).toThrow(withCode('INVARIANT_BROKEN'));
+  expect(segment.size).toBe(0);
+  expect(segment.append(source, 0, 100)).toBe(0);
+  expect(() => segment.append(source, 0, 1)).toThrow(withCode('INVARIANT_BROKEN'));
+});
+
+test('a closed segment refuses everything; views made before stay', async () => {
+  const { root, disk } = await temporaryDisk();
+  const segment = disk.createSegment('s.log', { reserveBytes: MIB });
+  segment.append(Buffer.from('kept'), 0, 4);
+  const view = segment.view(0, 4);
+  segment.close();
+  segment.close();
+  segment.prepare(1000);
+  expect(() => segment.append(Buffer.from('x'), 0, 1)).toThrow(withCode('CLOSED'));
+  expect(() => segment.view(0, 1)).toThrow(withCode('CLOSED'));
+  await expect(segment.sync()).rejects.toThrow(withCode('CLOSED'));
+  await disk.removeFiles(['s.log']);
+  await disk.close();
+  expect(view.toString(), root).toBe('kept');
+});
+
+test('preparing ahead changes nothing that anybody can see', async () => {
+  const { disk } = await temporaryDisk();
+  const segment = disk.createSegment('s.log', { reserveBytes: 4 * MIB });
+  const expected: Buffer[] = [];
+  for (let i = 0; i < 300; i++) {
+    segment.prepare(i * 10_000);
+    const piece = Buffer.alloc(10_000, i);
+    segment.append(piece, 0, piece.length);
+    expected.push(piece);
+  }
+  await segment.sync();
+  expect(segment.view(0, segment.size).equals(Buffer.concat(expected))).toBe(true);
+});
+
+test('a page lost under a view reads as zeros and poisons the segment, and the process lives', async () => {
+  const { root, disk } = await temporaryDisk();
+  const segment = disk.createSegment('s.log', { reserveBytes: MIB });
+  segment.append(Buffer.alloc(200_000, 7), 0, 200_000);
+  const view = segment.view(0, 200_000);
+  expect(segment.poisoned).toBe(false);
+  await truncate(join(root, 's.log'), 0);
+  expect(view[150_000]).toBe(0);
+  expect(segment.poisoned).toBe(true);
+  expect(() => segment.append(Buffer.alloc(10), 0, 10)).toThrow(withCode('DISK_FAILED'));
+});
