@@ -31,6 +31,6 @@ export function lineOf(error: unknown): string {
   return `varve: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
 }
 
-function oneLine(text: string): string {
-  return text.replaceAll(/\s*\n\s*/g, ' ');
+export function oneLine(text: string): string {
+  return text.trim().replaceAll(/\s*\n\s*/g, ' ');
 }

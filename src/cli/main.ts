@@ -2,7 +2,7 @@
 /** The `varve` command. Each subcommand is a file of its own; this one puts them together and decides how to end. */
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../cluster/version.js';
-import { exitCodeOf, lineOf } from './exit.js';
+import { exitCodeOf, lineOf, oneLine } from './exit.js';
 import { formatCommand } from './format-command.js';
 import { nodeCommand } from './node-command.js';
 import { statusCommand } from './status-command.js';
@@ -25,7 +25,7 @@ Examples:
   for (const command of [program, ...commands]) {
     command.exitOverride();
     command.configureOutput({
-      outputError: (text, write) => write(text.replace(/^error: /, 'varve: INVALID_CONFIG: ')),
+      outputError: (text, write) => write(`varve: INVALID_CONFIG: ${oneLine(text.replace(/^error: /, ''))}\n`),
     });
   }
   await program.parseAsync(args, { from: 'user' });

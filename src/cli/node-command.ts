@@ -5,7 +5,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { pino } from 'pino';
 import { Node } from '../cluster/node.js';
-import { type NodeEvent, resolveNodeOptions } from '../cluster/node-options.js';
+import { type NodeEvent, type NodeOptions, resolveNodeOptions } from '../cluster/node-options.js';
 import { VarveError } from '../errors.js';
 import { readConfigFile } from './config-file.js';
 import { ExitError } from './exit.js';
@@ -60,6 +60,14 @@ function valuesOf(command: Command): Map<string, unknown> {
   return values;
 }
 
+/** What the store can't know: the commands that make it right. */
+function withAdvice(error: VarveError, { nodeId, clusterId, dataDirectory }: NodeOptions): VarveError {
+  if (error.code !== 'DIRECTORY_MISSING') return error;
+  const format = `varve format --data ${dataDirectory} --id ${nodeId} --cluster-id ${clusterId}`;
+  const message = `${error.message}. To make it, run "${format}", or start with --format-if-missing`;
+  return new VarveError(error.code, message, { cause: error });
+}
+
 async function runNode(values: Map<string, unknown>): Promise<void> {
   const { node: options, logLevel } = nodeSettings(values);
   // Mistakes of the settings end with 2, before anything is opened.
@@ -76,7 +84,7 @@ async function runNode(values: Map<string, unknown>): Promise<void> {
   try {
     node = await Node.start({ ...options, onEvent });
   } catch (error) {
-    throw error instanceof VarveError ? new ExitError(error, 1) : error;
+    throw error instanceof VarveError ? new ExitError(withAdvice(error, options), 1) : error;
   }
   const { nodeId, clusterId, directoryId } = node.status();
   const ready = { event: 'ready', nodeId, clusterId, host: options.listen.host, port: node.port, pid: process.pid };
