@@ -66,10 +66,11 @@ export class BatchLocator {
       this.to = limitPlace;
       this.next = atEnd ? limit : this.baseOf(limit);
     } else if (slot >= 0) {
-      // The limit lies further on, so each of these batches has a successor in the ring.
       const last = Math.max(this.#tail.lastSlotUpTo(from + maxBytes, slot), slot + 1);
-      this.to = this.#tail.placeAt(last);
-      this.next = this.#tail.offsetAt(last);
+      // The newest batch, larger than `maxBytes`, ends at the log end.
+      const isEnd = last === this.#tail.nextSlot;
+      this.to = isEnd ? limitPlace : this.#tail.placeAt(last);
+      this.next = isEnd ? limit : this.#tail.offsetAt(last);
     } else {
       this.#walk(from, maxBytes, limitPlace);
     }

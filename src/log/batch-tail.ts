@@ -37,6 +37,11 @@ export class BatchTail {
     return low;
   }
 
+  /** The slot that the next batch will get. */
+  get nextSlot(): number {
+    return this.#next;
+  }
+
   offsetAt(slot: number): number {
     return this.#offsets[slot & MASK]!;
   }

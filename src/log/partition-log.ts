@@ -299,6 +299,8 @@ export class PartitionLog implements Log, CommitTarget {
     const generation = this.#generation;
     this.#submitRecord(RecordType.Truncation, encodeTruncation(truncation), (error) => {
       if (error !== undefined || generation !== this.#generation) return;
+      // Completions of what precedes the cut carry an older generation and were ignored; this one speaks for them.
+      this.durableUpTo(cut, generation);
       this.#writtenLimit = -1;
       this.onProgress?.();
     });

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { formatStore, openStore } from '../../src/log/store.js';
-import { temporaryDirectory } from './temporary-directory.js';
+import { temporaryDirectory } from './crash-image.js';
 
 test('what was appended is read back after closing and opening again', async () => {
   const path = temporaryDirectory();
