@@ -26,6 +26,21 @@ export async function openTestDisk(root: string): Promise<Disk> {
   return disk;
 }
 
+/** For hooks, in which nothing can be registered for the end of a test. */
+export async function withDisk<T>(use: (disk: Disk) => Promise<T>): Promise<T> {
+  const root = await mkdtemp(join(tmpdir(), 'varve-disk-'));
+  try {
+    const disk = await openDisk(root);
+    try {
+      return await use(disk);
+    } finally {
+      await disk.close();
+    }
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
 export interface TestJournal {
   readonly journal: Journal;
   /** Every ticket that onDurable was called with, in order. */
