@@ -3,8 +3,8 @@
  *
  * A message is tagged with the hard state of the moment it was made and waits until that state, or a later one, is
  * durable. Order is kept: a message never overtakes an earlier one. What is held is dropped when the term moves on (to
- * drop a message is always safe: networks do it), and a held cumulative message is replaced by its successor, so a stuck
- * disk cannot make the queue grow without bound.
+ * drop a message is always safe: networks do it), and a held message is replaced by a later one that says the same and
+ * more, so a stuck disk cannot make the queue grow without bound.
  */
 import { invariant } from './invariant.js';
 import type { HardState, Message } from './types.js';
@@ -13,6 +13,8 @@ interface Held {
   readonly message: Message;
   readonly state: HardState;
 }
+
+const NONE: readonly Message[] = [];
 
 export class Outbox {
   #state: HardState;
@@ -83,8 +85,8 @@ export class Outbox {
     return this.#state;
   }
 
-  takeMessages(): Message[] {
-    if (this.#ready.length === 0) return this.#ready;
+  takeMessages(): readonly Message[] {
+    if (this.#ready.length === 0) return NONE;
     const messages = this.#ready;
     this.#ready = [];
     return messages;
@@ -101,9 +103,8 @@ function covers(later: HardState, earlier: HardState): boolean {
   return later.vote === earlier.vote || earlier.vote === 0;
 }
 
+/** A later answer or request of the same kind says all that the earlier one did; rejections answer a request each. */
 function supersedes(later: Message, earlier: Message): boolean {
   if (later.to !== earlier.to || later.type !== earlier.type) return false;
-  if (later.type === 'heartbeat-reply') return true;
-  // Two rejections are kept: each answers a request of its own.
-  return later.type === 'append-reply' && later.rejectedStart < 0 && (earlier as typeof later).rejectedStart < 0;
+  return later.type !== 'append-reply' || (later.rejectedStart < 0 && (earlier as typeof later).rejectedStart < 0);
 }

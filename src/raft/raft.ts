@@ -29,6 +29,8 @@
  * - Writes are *issued* before the next call, not awaited: the log's end moves at once, `written` and `durable` follow.
  * - A truncation must succeed or the node stops. An append may be refused (disk full): to the core it is a lost message.
  * - The messages of one peer's connection must not be delivered once `peerReset` was called for a later one.
+ * - `append` messages to one follower, empty ones too, travel in order (on one connection): one that overtakes another is
+ *   rejected, and what was on the way is sent again.
  * - A late tick counts once; an overdue tick should first let waiting messages in, or a busy node deposes its leader.
  *
  * WHAT IT PROMISES (asserted; `RaftInvariantError` means stop the node)
@@ -204,7 +206,7 @@ export class Raft {
     const led = published.role !== this.#role || published.term !== this.term || published.leader !== this.#leader;
     if (this.#writes.length === 0 && !this.#outbox.hasOutput && !moved && !led) return undefined;
     const writes = this.#writes;
-    if (writes.length > 0) this.#writes = [];
+    this.#writes = [];
     const hardState = this.#outbox.takeState();
     const ready: Ready = {
       writes,
