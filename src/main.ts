@@ -15,6 +15,7 @@ export type {
   SendResult,
 } from './client/options.js';
 export { Producer } from './client/producer.js';
+export type { NodeStatus } from './cluster/status.js';
 export type { FlushMode } from './disk/disk.js';
 export type { AppendedRange, Log, ReadOptions, ReadResult, ReadViewsResult, RecoveryReport } from './log/log.js';
 export type { LogOptions, StoreOptions } from './log/options.js';
