@@ -302,7 +302,7 @@ export class PartitionLog implements Log, CommitTarget {
       // Completions of what precedes the cut carry an older generation and were ignored; this one speaks for them.
       this.durableUpTo(cut, generation);
       this.#writtenLimit = -1;
-      this.onProgress?.();
+      this.committed();
     });
     this.#rejectAppends(
       (waiter) => waiter.end > cut,
