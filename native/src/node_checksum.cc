@@ -28,7 +28,7 @@ napi_value crc32c_call(napi_env env, napi_callback_info info) {
 
 napi_value make_batches(napi_env env, const std::vector<ScannedBatch>& batches) {
   void* data = nullptr;
-  napi_value buffer;
+  napi_value buffer = nullptr;
   check(napi_create_arraybuffer(env, batches.size() * kScanStride * sizeof(double), &data, &buffer),
         "napi_create_arraybuffer");
   auto* next = static_cast<double*>(data);
@@ -40,7 +40,7 @@ napi_value make_batches(napi_env env, const std::vector<ScannedBatch>& batches) 
     *next++ = static_cast<double>(batch.epoch);
     *next++ = static_cast<double>(batch.max_timestamp);
   }
-  napi_value array;
+  napi_value array = nullptr;
   check(napi_create_typedarray(env, napi_float64_array, batches.size() * kScanStride, buffer, 0, &array),
         "napi_create_typedarray");
   return array;
@@ -61,7 +61,7 @@ napi_value scan_batches_call(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   const ScanResult scanned = scan_batches(bytes.data, start, limit, expected_offset, min_epoch, max_batches);
-  napi_value result;
+  napi_value result = nullptr;
   check(napi_create_object(env, &result), "napi_create_object");
   set_property(env, result, "end", make_number(env, static_cast<double>(scanned.end)));
   set_property(env, result, "validEnd", make_number(env, static_cast<double>(scanned.valid_end)));

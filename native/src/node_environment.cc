@@ -11,7 +11,8 @@ Environment& environment_of(napi_env env) {
 }
 
 void check(napi_status status, const char* what) {
-  if (status != napi_ok) napi_fatal_error("varve", NAPI_AUTO_LENGTH, what, NAPI_AUTO_LENGTH);
+  if (status == napi_ok || status == napi_pending_exception || status == napi_cannot_run_js) return;
+  napi_fatal_error("varve", NAPI_AUTO_LENGTH, what, NAPI_AUTO_LENGTH);
 }
 
 napi_value make_error(napi_env env, const Failure& failure) {
@@ -19,10 +20,10 @@ napi_value make_error(napi_env env, const Failure& failure) {
   const napi_ref reference = environment_of(env).make_error;
   napi_value error = nullptr;
   if (reference != nullptr) {
-    napi_value function;
+    napi_value function = nullptr;
     check(napi_get_reference_value(env, reference, &function), "napi_get_reference_value");
     if (napi_call_function(env, make_undefined(env), function, 2, arguments, &error) == napi_ok) return error;
-    napi_value ignored;
+    napi_value ignored = nullptr;
     napi_get_and_clear_last_exception(env, &ignored);
   }
   check(napi_create_error(env, arguments[0], arguments[1], &error), "napi_create_error");
@@ -111,19 +112,19 @@ napi_value Arguments::function(size_t index, const char* name) {
 }
 
 napi_value make_number(napi_env env, double value) {
-  napi_value result;
+  napi_value result = nullptr;
   check(napi_create_double(env, value, &result), "napi_create_double");
   return result;
 }
 
 napi_value make_string(napi_env env, const std::string& value) {
-  napi_value result;
+  napi_value result = nullptr;
   check(napi_create_string_utf8(env, value.data(), value.size(), &result), "napi_create_string_utf8");
   return result;
 }
 
 napi_value make_undefined(napi_env env) {
-  napi_value result;
+  napi_value result = nullptr;
   check(napi_get_undefined(env, &result), "napi_get_undefined");
   return result;
 }
@@ -133,7 +134,7 @@ void set_property(napi_env env, napi_value object, const char* name, napi_value 
 }
 
 void set_function(napi_env env, napi_value exports, const char* name, napi_callback callback) {
-  napi_value function;
+  napi_value function = nullptr;
   check(napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function), "napi_create_function");
   set_property(env, exports, name, function);
 }

@@ -19,7 +19,8 @@ struct Environment {
 
 Environment& environment_of(napi_env env);
 
-// Dies with a message: for Node-API calls that can only fail through a bug of ours.
+// For Node-API calls that can only fail through a bug of ours: dies with a message. Or because JavaScript is being stopped
+// (a worker thread is terminated in the middle of a callback): then nobody sees the result, and nothing happens.
 void check(napi_status status, const char* what);
 
 // The VarveError for a failure; falls back to a plain Error with a `code` before `configure` was called.

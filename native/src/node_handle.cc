@@ -4,7 +4,7 @@ namespace varve {
 
 napi_value make_handle(napi_env env, Handle* handle) {
   const auto finalize = [](napi_env, void* data, void*) { delete static_cast<Handle*>(data); };
-  napi_value external;
+  napi_value external = nullptr;
   check(napi_create_external(env, handle, finalize, nullptr, &external), "napi_create_external");
   return external;
 }

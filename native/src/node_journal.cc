@@ -37,7 +37,7 @@ std::vector<std::string> strings_argument(napi_env env, Arguments& arguments, si
     return result;
   }
   for (uint32_t i = 0; i < count; i++) {
-    napi_value element;
+    napi_value element = nullptr;
     size_t length = 0;
     if (napi_get_element(env, arguments.value(index), i, &element) != napi_ok ||
         napi_get_value_string_utf8(env, element, nullptr, 0, &length) != napi_ok) {
@@ -227,13 +227,13 @@ napi_value stats(napi_env env, napi_callback_info info) {
   Journal* journal = journal_argument(env, arguments, handle);
   if (journal == nullptr) return nullptr;
   const JournalCounters counters = journal->counters();
-  napi_value buckets;
+  napi_value buckets = nullptr;
   check(napi_create_array_with_length(env, counters.sync_latency_buckets.size(), &buckets), "napi_create_array");
   for (uint32_t i = 0; i < counters.sync_latency_buckets.size(); i++) {
     const napi_value count = make_number(env, static_cast<double>(counters.sync_latency_buckets[i]));
     check(napi_set_element(env, buckets, i, count), "napi_set_element");
   }
-  napi_value result;
+  napi_value result = nullptr;
   check(napi_create_object(env, &result), "napi_create_object");
   const auto set = [&](const char* name, uint64_t value) {
     set_property(env, result, name, make_number(env, static_cast<double>(value)));

@@ -91,7 +91,7 @@ napi_value segment_poisoned(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   auto* handle = segment_argument(env, arguments);
   if (arguments.failed()) return nullptr;
-  napi_value result;
+  napi_value result = nullptr;
   check(napi_get_boolean(env, handle->segment->poisoned(), &result), "napi_get_boolean");
   return result;
 }
@@ -104,7 +104,7 @@ napi_value segment_buffer(napi_env env, napi_callback_info info) {
   if (arguments.failed()) return nullptr;
   const SegmentRef& segment = handle->segment;
   const auto bytes = static_cast<int64_t>(segment->reserve_bytes());
-  napi_value buffer;
+  napi_value buffer = nullptr;
   if (bytes == 0) {
     check(napi_create_arraybuffer(env, 0, nullptr, &buffer), "napi_create_arraybuffer");
     return buffer;

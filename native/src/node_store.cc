@@ -38,8 +38,8 @@ void Store::tear_down(void* data) {
 // ---- promises ----
 
 napi_value Store::promise(std::function<std::optional<Failure>()> work, bool closes) {
-  napi_deferred deferred;
-  napi_value result;
+  napi_deferred deferred = nullptr;
+  napi_value result = nullptr;
   check(napi_create_promise(env_, &deferred, &result), "napi_create_promise");
   promises_++;
   settled_wakeup_->hold(true);
@@ -56,8 +56,8 @@ napi_value Store::promise(std::function<std::optional<Failure>()> work, bool clo
 
 napi_value Store::run(std::function<std::optional<Failure>()> work) {
   if (!closing_) return promise(std::move(work), false);
-  napi_deferred deferred;
-  napi_value result;
+  napi_deferred deferred = nullptr;
+  napi_value result = nullptr;
   check(napi_create_promise(env_, &deferred, &result), "napi_create_promise");
   const Failure failure{FailureCode::closed, "the data directory " + root_ + " was closed"};
   check(napi_reject_deferred(env_, deferred, make_error(env_, failure)), "napi_reject_deferred");
@@ -138,18 +138,18 @@ void Store::report_progress(napi_env env) {
   }
   if (journal_ended_ || (!awaits_stop_ && reported_ticket_ >= awaited_ticket_)) journal_wakeup_->hold(false);
 
-  napi_value stopped;
+  napi_value stopped = nullptr;
   check(napi_get_boolean(env, progress.stopped, &stopped), "napi_get_boolean");
   const napi_value arguments[] = {
       make_number(env, static_cast<double>(progress.durable_ticket)),
       progress.failure ? make_error(env, *progress.failure) : make_undefined(env),
       stopped,
   };
-  napi_value function;
+  napi_value function = nullptr;
   check(napi_get_reference_value(env, progress_, &function), "napi_get_reference_value");
   if (napi_call_function(env, make_undefined(env), function, 3, arguments, nullptr) == napi_pending_exception) {
     // Nobody up the stack can catch it: it is an uncaught exception like one of a timer's callback.
-    napi_value error;
+    napi_value error = nullptr;
     check(napi_get_and_clear_last_exception(env, &error), "napi_get_and_clear_last_exception");
     check(napi_fatal_exception(env, error), "napi_fatal_exception");
   }

@@ -1,0 +1,119 @@
+// A real full disk: a tmpfs of a few megabytes, which only root can mount.
+import { spawnSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Disk } from '../../src/disk/disk.js';
+import { JournalReader } from '../../src/disk/journal-reader.js';
+import { DIRECTORY_ID, openTestDisk, openTestJournal } from './temporary-disk.js';
+
+const KIB = 1024;
+const DISK_BYTES = 4096 * KIB;
+const withCode = (code: string) => expect.objectContaining({ name: 'VarveError', code });
+
+/** Why these tests can't run here; undefined when they can. */
+const reason = await (async () => {
+  if (process.getuid?.() !== 0) return 'only root can mount a tmpfs';
+  const probe = await mkdtemp(join(tmpdir(), 'varve-mount-'));
+  const mounted = mount(probe);
+  if (mounted) spawnSync('umount', [probe]);
+  await rm(probe, { recursive: true });
+  return mounted ? undefined : 'mounting a tmpfs is not permitted here';
+})();
+if (reason) console.warn(`disk-full tests skipped: ${reason}`);
+
+function mount(path: string): boolean {
+  return spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'varve-test', path]).status === 0;
+}
+
+let parent: string;
+let root: string;
+
+beforeEach(async () => {
+  if (reason) return;
+  parent = await mkdtemp(join(tmpdir(), 'varve-full-'));
+  root = join(parent, 'mounted');
+  await mkdir(root);
+  expect(mount(root)).toBe(true);
+});
+
+afterEach(async () => {
+  if (reason) return;
+  spawnSync('umount', ['--lazy', root]);
+  await rm(parent, { recursive: true });
+});
+
+/** Takes space until only about this much is left. */
+async function leave(disk: Disk, freeBytes: number): Promise<void> {
+  const { stdout } = spawnSync('df', ['--output=avail', '--block-size=1', root], { encoding: 'utf8' });
+  const available = Number(stdout.trim().split('\n').at(-1));
+  expect(available).toBeGreaterThan(freeBytes);
+  await disk.writeFile('ballast', 0, Buffer.alloc(available - freeBytes));
+}
+
+test.skipIf(reason)(
+  'a full disk refuses an append with DISK_FULL, changes nothing, and recovers by itself',
+  async () => {
+    const disk = await openTestDisk(root);
+    const segment = disk.createSegment('s.log', { reserveBytes: DISK_BYTES });
+    segment.append(Buffer.alloc(60 * KIB, 1), 0, 60 * KIB);
+    await leave(disk, 16 * KIB);
+    const piece = Buffer.alloc(20 * KIB, 2);
+    expect(() => segment.append(piece, 0, piece.length)).toThrow(withCode('DISK_FULL'));
+    expect(() => segment.append(piece, 0, piece.length)).toThrow(/fallocate of .*s\.log failed/);
+    expect(segment.size).toBe(60 * KIB);
+    // What still fits into the chunk that is there goes on working.
+    segment.append(piece, 0, 4 * KIB);
+    await disk.removeFiles(['ballast']);
+    expect(segment.append(piece, 0, piece.length)).toBe(64 * KIB);
+    expect(segment.view(0, 60 * KIB).equals(Buffer.alloc(60 * KIB, 1))).toBe(true);
+    expect(segment.view(64 * KIB, piece.length).equals(piece)).toBe(true);
+    segment.close();
+    await disk.close();
+  },
+);
+
+test.skipIf(reason)('a journal that cannot make its first file says DISK_FULL', async () => {
+  const disk = await openTestDisk(root);
+  await disk.makeDirectory('journal');
+  await leave(disk, 16 * KIB);
+  const { failed } = await openTestJournal(disk, { fileBytes: 64 * KIB });
+  expect(await failed()).toEqual(withCode('DISK_FULL'));
+  await expect(disk.close()).rejects.toThrow(withCode('DISK_FULL'));
+});
+
+test.skipIf(reason)('a journal that cannot make its next file waits for space, and loses nothing', async () => {
+  const disk = await openTestDisk(root);
+  const { journal, durable, failures } = await openTestJournal(disk, { fileBytes: 64 * KIB });
+  const log = journal.registerLog({ topicId: Buffer.alloc(16, 1), partition: 0 });
+  await journal.flush();
+  await durable(journal.append(log, 2, 0, 0, Buffer.alloc(10), 'sync'));
+  await leave(disk, 16 * KIB);
+  let ticket = 0;
+  for (let i = 1; i <= 8; i++) ticket = journal.append(log, 2, 0, i, Buffer.alloc(20 * KIB, i), 'sync');
+  // The first file takes two of them.
+  await durable(2);
+  expect(journal.currentFileNumber).toBe(1);
+  expect(journal.stats().pendingBytes).toBeGreaterThan(0);
+  await disk.removeFiles(['ballast']);
+  await durable(ticket);
+  expect(failures).toEqual([]);
+  await journal.close();
+  const epochs: number[] = [];
+  for await (const { epoch } of new JournalReader(disk, 'journal', DIRECTORY_ID).records()) epochs.push(epoch);
+  expect(epochs).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+  await disk.close();
+});
+
+test.skipIf(reason)('a full disk met by a write of the journal itself is final', async () => {
+  const disk = await openTestDisk(root);
+  const { journal, failed } = await openTestJournal(disk, { fileBytes: 64 * KIB, maxGroupBytes: 4096 * KIB });
+  const log = journal.registerLog({ topicId: Buffer.alloc(16, 1), partition: 0 });
+  await journal.flush();
+  await leave(disk, 16 * KIB);
+  // Larger than a whole file, so it goes beyond what was allocated.
+  journal.append(log, 2, 0, 1, Buffer.alloc(1024 * KIB), 'sync');
+  expect(await failed()).toEqual(withCode('DISK_FAILED'));
+  await expect(disk.close()).rejects.toThrow(withCode('DISK_FAILED'));
+});
