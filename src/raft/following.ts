@@ -6,15 +6,44 @@
  * late, doubled or out of order: an append that says nothing new changes nothing, and nothing is cut that does not
  * contradict the leader.
  */
+import type { Cursors } from './cursors.js';
 import { invariant } from './invariant.js';
-import type { AppendRequest, EpochEnd, LogView } from './types.js';
+import type { AppendReply, AppendRequest, EpochEnd, LogView, NodeId } from './types.js';
 
-/** What a follower has learned from the leader of one term. */
+const NOT_REJECTED = -1;
+const NO_HINT: EpochEnd = { epoch: -1, end: 0 };
+
+/** What a follower has learned from the leader of one term, and told it. */
 export class Following {
+  readonly #cursors: Cursors;
   /** Our log equals the leader's up to here; 0 before its first append. */
   verified = 0;
   /** The last counted cursor that the leader was told. */
   reported = 0;
+
+  constructor(cursors: Cursors) {
+    this.#cursors = cursors;
+  }
+
+  /** How far this log counts for a commit of this leader. What lies beyond `verified` may be another history. */
+  get counted(): number {
+    return Math.min(this.#cursors.counted, this.verified);
+  }
+
+  reply(from: NodeId, to: NodeId, term: number): AppendReply {
+    const { written, durable, generation } = this.#cursors;
+    return {
+      type: 'append-reply',
+      from,
+      to,
+      term,
+      rejectedStart: NOT_REJECTED,
+      hint: NO_HINT,
+      written: Math.min(written, this.verified),
+      durable: Math.min(durable, this.verified),
+      generation,
+    };
+  }
 }
 
 export type AppendPlan =

@@ -49,7 +49,6 @@ import { Replication, type ReplicationHost } from './replication.js';
 import type {
   AppendReply,
   AppendRequest,
-  EpochEnd,
   HardState,
   Heartbeat,
   LogProgress,
@@ -66,9 +65,6 @@ import type {
 } from './types.js';
 import { malformed, validate } from './validate.js';
 
-const NO_HINT: EpochEnd = { epoch: -1, end: 0 };
-const NOT_REJECTED = -1;
-
 export class Raft {
   readonly #id: NodeId;
   readonly #options: RaftOptions;
@@ -80,7 +76,7 @@ export class Raft {
   #role: Role = 'follower';
   #leader: NodeId = 0;
   #ballot: Ballot | undefined;
-  #following = new Following();
+  #following: Following;
   #replication: Replication | undefined;
   /** Leader: ticks since the last heartbeat, and since check-quorum last looked. */
   #heartbeatElapsed = 0;
@@ -102,6 +98,7 @@ export class Raft {
     // A crash can keep the batches of a term and lose the term itself. Nothing was said in that term then: see Outbox.
     if (options.log.lastEpoch > options.hardState.term) this.#outbox.setState({ term: options.log.lastEpoch, vote: 0 });
     this.#cursors = new Cursors(options.progress, options.countBy);
+    this.#following = new Following(this.#cursors);
     this.#electionTimer = new ElectionTimer(options.electionTicks, options.random);
     // Retention deletes committed records only.
     this.#highWatermark = Math.max(options.highWatermark, options.log.start);
@@ -175,7 +172,7 @@ export class Raft {
       return;
     }
     this.#advanceFollower();
-    if (this.#leader !== 0 && this.#verifiedCursor() > this.#following.reported) this.#acknowledge(this.#leader);
+    if (this.#leader !== 0 && this.#following.counted > this.#following.reported) this.#acknowledge(this.#leader);
   }
 
   /** `state` is on disk, and so is every one before it. */
@@ -292,7 +289,7 @@ export class Raft {
   #becomeFollower(term: number, leader: NodeId): void {
     if (term > this.term) {
       this.#outbox.setState({ term, vote: 0 });
-      this.#following = new Following();
+      this.#following = new Following(this.#cursors);
     }
     if (this.#role === 'leader' || leader !== 0) this.#electionTimer.reset();
     this.#role = 'follower';
@@ -322,7 +319,7 @@ export class Raft {
     this.#outbox.setState({ term: this.term + 1, vote: this.#id });
     this.#role = 'candidate';
     this.#leader = 0;
-    this.#following = new Following();
+    this.#following = new Following(this.#cursors);
     this.#electionTimer.reset();
     this.#ballot = new Ballot(this.#options.voters.length);
     this.#requestVotes('vote', this.term);
@@ -480,29 +477,13 @@ export class Raft {
     this.#advanceHighWatermark(Math.max(this.#highWatermark, Math.min(this.#committed, this.#log.end)));
   }
 
-  #verifiedCursor(): number {
-    return Math.min(this.#cursors.counted, this.#following.verified);
-  }
-
   #acknowledge(leader: NodeId): void {
-    this.#following.reported = this.#verifiedCursor();
+    this.#following.reported = this.#following.counted;
     this.#outbox.send(this.#appendReply(leader));
   }
 
   #appendReply(to: NodeId): AppendReply {
-    const { verified } = this.#following;
-    const { written, durable, generation } = this.#cursors;
-    return {
-      type: 'append-reply',
-      from: this.#id,
-      to,
-      term: this.term,
-      rejectedStart: NOT_REJECTED,
-      hint: NO_HINT,
-      written: Math.min(written, verified),
-      durable: Math.min(durable, verified),
-      generation,
-    };
+    return this.#following.reply(this.#id, to, this.term);
   }
 
   // ---- for all ----
