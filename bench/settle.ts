@@ -5,31 +5,41 @@ import type { BenchCluster } from './cluster.js';
 import type { Ledger } from './ledger.js';
 
 const GIVE_UP_MS = 30_000;
-/** After this long without a new record no more are coming. */
+/** After a failure: after this long without a new record no more are coming. */
 const QUIET_MS = 300;
+/** The same under acks: 0, where nothing says what is still on its way. */
+const QUIET_UNACKNOWLEDGED_MS = 2000;
 const POLL_MS = 3;
 
-/**
- * The end of the topic's committed records once the load's are among them. acks: 0 tells no offsets: there, and after a
- * failure, the end is where nothing new has come for a while.
- */
+export interface SettleOptions {
+  readonly acks: Acks;
+  /** Where the topic ended before the load. */
+  readonly start: number;
+  /** Sends failed, or a node did: what was sent may or may not come. */
+  readonly hadFailure: boolean;
+}
+
+/** The end of the topic's committed records once all of the load's that will come are among them. */
 export async function settledEnd(
   cluster: BenchCluster,
   topic: string,
   ledger: Ledger,
-  acks: Acks,
-  hadFailure: boolean,
+  { acks, start, hadFailure }: SettleOptions,
 ): Promise<number> {
-  const start = performance.now();
+  // Under acks: 0 no offset is told, but nothing failed, so everything that was sent comes.
+  const expected = acks === 0 ? start + ledger.sent : ledger.highestOffset + 1;
+  const quietMs = acks === 0 ? QUIET_UNACKNOWLEDGED_MS : QUIET_MS;
+  const since = performance.now();
   let end = -1;
-  let movedAt = start;
+  let movedAt = since;
   for (;;) {
     const now = await cluster.endOffset(topic);
     if (now !== end) movedAt = performance.now();
     end = now;
-    if (acks !== 0 && !hadFailure && end > ledger.highestOffset) return end;
-    if (performance.now() - movedAt > QUIET_MS && (end > ledger.highestOffset || hadFailure || acks === 0)) return end;
-    if (performance.now() - start > GIVE_UP_MS) return end;
+    if (!hadFailure && end >= expected) return end;
+    const isQuiet = performance.now() - movedAt > quietMs;
+    if (isQuiet && (hadFailure || acks === 0)) return end;
+    if (performance.now() - since > GIVE_UP_MS) return end;
     await delay(POLL_MS);
   }
 }

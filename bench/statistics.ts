@@ -58,7 +58,7 @@ export function bootstrapMedian(values: readonly number[], seed: number): Interv
 }
 
 /** Below this many pairs no statement of difference is made: the smallest sample of which 95 % can be said at all. */
-const PAIRS_MIN = 3;
+export const PAIRS_MIN = 3;
 
 /**
  * Compares two things measured in the same rounds by their ratio in each round, which takes the machine's slow and fast

@@ -82,7 +82,7 @@ export async function killLeader(
         `${load.inFlight} records had no answer ${DRAIN_MS / 1000} s after the load stopped`,
       );
     }
-    const end = await settledEnd(cluster, topic, load.ledger, cell.acks, true);
+    const end = await settledEnd(cluster, topic, load.ledger, { acks: cell.acks, start, hadFailure: true });
     const verifier = new Verifier(load.ledger, source, start);
     await cluster.readBatches(topic, start, end, (bytes) => verifier.addBatches(bytes));
     const verified = verifier.finish();

@@ -5,7 +5,7 @@
 import type { BenchPlan, BatchSetting, CellSettings } from '../plan.js';
 import { batchName } from '../plan.js';
 import type { CellResult, FloorResult, KillResult } from '../result.js';
-import { comparePairs } from '../statistics.js';
+import { comparePairs, PAIRS_MIN } from '../statistics.js';
 import { findCell } from '../summary.js';
 import { bytes, count, milliseconds, ratio, whole } from './format.js';
 
@@ -48,11 +48,16 @@ function strictest(input: AdviceInput, recordBytes: number): string | undefined 
   );
 }
 
-/** "X times as fast", "as fast as can be told": two cells of the same rounds. */
-function compare(a: CellResult, b: CellResult, seed: number): { readonly ratio: number; readonly differs: boolean } {
+interface Comparison {
+  readonly ratio: number;
+  readonly differs: boolean;
+}
+
+/** Two cells of the same rounds; undefined when there are too few of these to say anything. */
+function compare(a: CellResult, b: CellResult, seed: number): Comparison | undefined {
   const byRound = new Map(b.rounds.map((round) => [round.round, round.recordsPerSecond]));
   const pairs = a.rounds.filter((round) => byRound.has(round.round));
-  if (pairs.length === 0) return { ratio: 1, differs: false };
+  if (pairs.length < PAIRS_MIN) return undefined;
   const { ratio: median, verdict } = comparePairs(
     pairs.map((round) => round.recordsPerSecond),
     pairs.map((round) => byRound.get(round.round) as number),
@@ -65,7 +70,9 @@ function priceOfFlush(input: AdviceInput, recordBytes: number): string | undefin
   const sync = gridCell(input, 'all', 'sync', recordBytes);
   const relaxed = gridCell(input, 'all', 'async', recordBytes) ?? gridCell(input, 'all', 'none', recordBytes);
   if (sync === undefined || relaxed === undefined) return undefined;
-  const { ratio: gain, differs } = compare(relaxed, sync, input.plan.seed);
+  const compared = compare(relaxed, sync, input.plan.seed);
+  if (compared === undefined) return undefined;
+  const { ratio: gain, differs } = compared;
   const flush = relaxed.settings.flush;
   if (!differs) {
     return `At ${bytes(recordBytes)}, flush=${flush} is not distinguishable from flush=sync here: keep sync, which also survives a power cut of every node.`;
@@ -79,7 +86,9 @@ function priceOfMajority(input: AdviceInput, recordBytes: number): string | unde
   const all = gridCell(input, 'all', 'sync', recordBytes);
   const one = gridCell(input, 1, 'sync', recordBytes);
   if (all === undefined || one === undefined) return undefined;
-  const { ratio: gain, differs } = compare(one, all, input.plan.seed);
+  const compared = compare(one, all, input.plan.seed);
+  if (compared === undefined) return undefined;
+  const { ratio: gain, differs } = compared;
   const kill = input.kills.find((k) => k.acks === 1 && k.flush === 'sync');
   const loss =
     kill !== undefined && kill.verified.lost > 0
@@ -97,9 +106,9 @@ function priceOfSmallBatches(input: AdviceInput, recordBytes: number): string | 
   const largest = [...input.plan.batch].filter((batch) => batch !== 'record').sort((a, b) => Number(b) - Number(a))[0];
   const large = largest === undefined ? undefined : at(largest);
   if (single === undefined || large === undefined || largest === undefined) return undefined;
-  const { ratio: gain, differs } = compare(large, single, input.plan.seed);
-  if (!differs) return undefined;
-  return `At ${bytes(recordBytes)}, batches of up to ${batchName(largest)} take ${ratio(gain)} × the records of one-record batches; a batch is what is stored, checked and sent as one, so let the producer gather.`;
+  const compared = compare(large, single, input.plan.seed);
+  if (compared === undefined || !compared.differs) return undefined;
+  return `At ${bytes(recordBytes)}, batches of up to ${batchName(largest)} take ${ratio(compared.ratio)} × the records of one-record batches; a batch is what is stored, checked and sent as one, so let the producer gather.`;
 }
 
 function codecs(input: AdviceInput, recordBytes: number): string | undefined {
@@ -112,8 +121,11 @@ function codecs(input: AdviceInput, recordBytes: number): string | undefined {
     .flatMap((name) => {
       const cell = at(name);
       if (cell === undefined) return [];
-      const { ratio: gain, differs } = compare(cell, none, input.plan.seed);
-      const speed = differs ? `${ratio(gain)} × the records/s` : 'no distinguishable change of records/s';
+      const compared = compare(cell, none, input.plan.seed);
+      if (compared === undefined) return [];
+      const speed = compared.differs
+        ? `${ratio(compared.ratio)} × the records/s`
+        : 'no distinguishable change of records/s';
       return [`${name} stores 1/${ratio(cell.summary.compressionRatio.median)} of the bytes at ${speed}`];
     });
   if (said.length === 0) return undefined;
