@@ -26,6 +26,8 @@ const DIAL_TIMEOUT_MS = 5000;
  * what this class sends itself may be repeated; produce requests don't pass through here.
  */
 const TRIED_AGAIN: ReadonlySet<string> = new Set([
+  // Said by a node that is closing; that this client is closed is checked apart.
+  'CLOSED',
   'NOT_LEADER',
   'CONNECTION_LOST',
   'OUTCOME_UNKNOWN',

@@ -1,8 +1,9 @@
 /**
  * Carries the accumulator's requests over the cluster's connections.
  *
- * What a failure means is decided here, once: CONNECTION_LOST, NOT_LEADER and OVERLOADED say that nothing was appended;
- * OUTCOME_UNKNOWN that it may have been. A server's TIMEOUT means that it took the records and could not say in time what
+ * What a failure means is decided here, once: CONNECTION_LOST, NOT_LEADER and OVERLOADED say that nothing was appended and
+ * another try may succeed; OUTCOME_UNKNOWN that it may have been appended. A leader that refuses records because it is closing or its
+ * disk has failed leads no longer, or not for long: to the producer that is NOT_LEADER. A server's TIMEOUT means that it took the records and could not say in time what
  * became of them, so to the producer that outcome is unknown as well. Under acks 0 a request is over once the kernel has
  * its bytes.
  */
@@ -108,7 +109,12 @@ function partResults(reply: readonly unknown[], count: number): PartResult[] {
   });
 }
 
+/** What a server says of itself, not of the records. */
+const UNFIT_TO_LEAD: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CLOSED', 'DISK_FAILED']);
+
 function asProduceError(code: ErrorCode, message: string, cause?: unknown): VarveError {
+  if (UNFIT_TO_LEAD.has(code))
+    return new VarveError('NOT_LEADER', `${code}: ${message}`, cause === undefined ? {} : { cause });
   const unknown = code === 'TIMEOUT' || code === 'OUTCOME_UNKNOWN';
   if (!unknown && cause instanceof VarveError) return cause;
   return new VarveError(unknown ? 'OUTCOME_UNKNOWN' : code, message, cause === undefined ? {} : { cause });

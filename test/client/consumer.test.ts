@@ -209,6 +209,19 @@ describe('a change of leader', () => {
     expect(values(await c.poll())).toEqual(['c']);
   });
 
+  it('is only a delay also when the old leader says that it is closing', async () => {
+    const cluster = await start(2);
+    const c = consumer(cluster);
+    cluster.intercept = ({ type, node, connection, correlationId }) => {
+      if (type !== FrameType.Fetch || node.id !== 1) return false;
+      connection.reply(FrameType.Error, correlationId, ['CLOSED', 'this node is closing']);
+      cluster.partition().moveTo(2);
+      return true;
+    };
+    await append(cluster.partition(), ['a']);
+    expect(values(await c.poll())).toEqual(['a']);
+  });
+
   it('is found when the old leader says nothing any more', async () => {
     const cluster = await start(2);
     await append(cluster.partition(), ['a']);

@@ -209,6 +209,19 @@ describe('a change of leader', () => {
     expect(valuesOf(cluster.partition())).toEqual(['a', 'b', 'c']);
   });
 
+  it.each(['CLOSED', 'DISK_FAILED', 'OVERLOADED'])('is invisible when the old leader refuses with %s', async (code) => {
+    const cluster = await start(2);
+    const p = producer(cluster);
+    cluster.intercept = ({ type, node, connection, correlationId }) => {
+      if (type !== FrameType.Produce || node.id !== 1) return false;
+      connection.reply(FrameType.ProduceReply, correlationId, [[[code, 'not me', -1, -1]]]);
+      cluster.partition().moveTo(2);
+      return true;
+    };
+    expect(await p.send({ topic: 't', value: 'a' })).toMatchObject({ offset: 0 });
+    expect(cluster.seen.filter(({ type }) => type === FrameType.Produce).map(({ node }) => node)).toEqual([1, 2]);
+  });
+
   it('is waited for while nobody leads', async () => {
     const cluster = await start(2);
     cluster.partition().moveTo(0);
