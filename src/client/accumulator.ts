@@ -1,17 +1,18 @@
 /**
- * The accumulator: records in, produce requests out, one completion per record. It knows no sockets: a `ProduceTransport`
- * says who leads a partition and carries requests, so the Producer, the benchmark's bare floor and the tests all run this
- * same code.
+ * The accumulator: records in, produce requests out, one completion per record. It knows no sockets: a
+ * `ProduceTransport` says who leads a partition and carries requests, so the Producer, the benchmark's bare floor and
+ * the tests all run this same code.
  *
  *   append → open batch → closed batches → one request per node → answer → callbacks
  *            (per partition)               (≤ maxInFlight, ≤ 1 MiB)
  *
- * When batches leave. A batch closes when it is full; an open one is due when it has waited lingerMs, and with lingerMs 0 at
- * the end of the event-loop tick. Whatever is due for one node goes out in one request. While maxInFlight requests to a
- * node are unanswered nothing more is sent to it and its batches keep filling, so load makes batches larger by itself.
+ * When batches leave. A batch closes when it is full; an open one is due when it has waited lingerMs, and with lingerMs
+ * 0 at the end of the event-loop tick. Whatever is due for one node goes out in one request. While maxInFlight requests
+ * to a node are unanswered nothing more is sent to it and its batches keep filling, so load makes batches larger by
+ * itself.
  *
- * Order, retries and what they promise: partition-queue.ts. A batch that could not be sent within requestTimeoutMs fails
- * with TIMEOUT and was not appended; one that was sent and got no answer fails with OUTCOME_UNKNOWN.
+ * Order, retries and what they promise: partition-queue.ts. A batch that could not be sent within requestTimeoutMs
+ * fails with TIMEOUT and was not appended; one that was sent and got no answer fails with OUTCOME_UNKNOWN.
  */
 import { invariant, VarveError } from '../errors.js';
 import { BatchBuffers } from '../record/batch-buffers.js';
@@ -39,16 +40,19 @@ export interface PartResult {
 }
 
 export interface ProduceTransport {
-  /** Node that leads a partition; 0 when that is unknown at present. Called once per partition and tick: must be cheap. */
+  /**
+   * Node that leads a partition; 0 when that is unknown at present. Called once per partition and tick: must be cheap.
+   */
   leaderOf(topic: string, partition: number): number;
   /**
-   * Waits until it makes sense to try the partition again: back-off, then fresh metadata. `attempt` counts from 0 since the
-   * last success. A rejection fails everything the partition holds that is not in flight.
+   * Waits until it makes sense to try the partition again: back-off, then fresh metadata. `attempt` counts from 0 since
+   * the last success. A rejection fails everything the partition holds that is not in flight.
    */
   recover(topic: string, partition: number, attempt: number): Promise<void>;
   /**
    * Sends one request; requests to one node are sent in the order of these calls. Resolves with one result per part, in
-   * their order. Rejects for the request as a whole: CONNECTION_LOST when surely nothing was sent, OUTCOME_UNKNOWN otherwise.
+   * their order. Rejects for the request as a whole: CONNECTION_LOST when surely nothing was sent, OUTCOME_UNKNOWN
+   * otherwise.
    */
   send(node: number, parts: readonly ProducePart[], timeoutMs: number): Promise<readonly PartResult[]>;
 }
@@ -134,7 +138,8 @@ export class Accumulator {
 
   /**
    * Encodes the record into the partition's open batch; its key and value may be reused when this returns.
-   * @returns false when the buffer is full: the record was not taken, the callback will not be called; see `whenWritable`
+   * @returns false when the buffer is full: the record was not taken, the callback will not be called; see
+   * `whenWritable`
    * @throws VarveError CLOSED, BATCH_TOO_LARGE, INVALID_ARGUMENT: the record was not taken
    */
   tryAppend(queue: PartitionQueue, record: RecordInput, callback: SendCallback): boolean {
@@ -175,7 +180,9 @@ export class Accumulator {
     return this.#writable.promise;
   }
 
-  /** Sends what is buffered without waiting for linger; resolves when every record appended before has been completed. */
+  /**
+   * Sends what is buffered without waiting for linger; resolves when every record appended before has been completed.
+   */
   flush(): Promise<void> {
     return new Promise((resolve) => {
       const barrier: FlushBarrier = { batches: 0, resolve };

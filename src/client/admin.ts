@@ -28,14 +28,17 @@ export class Admin {
     this.#cluster = new ClusterClient(this.options);
   }
 
-  /** Nodes, topics, leaders, as the first node that answers knows them. @throws VarveError CONNECTION_LOST, WRONG_CLUSTER, CLOSED */
+  /**
+   * Nodes, topics, leaders, as the first node that answers knows them.
+   * @throws VarveError CONNECTION_LOST, WRONG_CLUSTER, CLOSED
+   */
   metadata(): Promise<ClusterMetadata> {
     return this.#cluster.fetchMetadata();
   }
 
   /**
-   * First offset ('earliest'), end of the committed records ('latest'), or the first record whose timestamp is at or after
-   * the given one (offset −1: there is none).
+   * First offset ('earliest'), end of the committed records ('latest'), or the first record whose timestamp is at or
+   * after the given one (offset −1: there is none).
    * @throws VarveError UNKNOWN_TOPIC, UNKNOWN_PARTITION, TIMEOUT, CLOSED
    */
   listOffsets(topic: string, partition: number, at: 'earliest' | 'latest' | number): Promise<FoundOffset> {
@@ -69,7 +72,8 @@ export class Admin {
   }
 
   /**
-   * Resolves with the id of the node that leads the partition, once it answers as a leader: its epoch has a committed batch.
+   * Resolves with the id of the node that leads the partition, once it answers as a leader: its epoch has a committed
+   * batch.
    * @throws VarveError TIMEOUT after requestTimeoutMs; UNKNOWN_TOPIC, UNKNOWN_PARTITION, CLOSED
    */
   async waitForLeader(topic: string, partition: number): Promise<number> {

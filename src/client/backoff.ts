@@ -1,7 +1,7 @@
 /**
- * Waiting times between attempts: the first retry is immediate (the usual cause is stale metadata, which was just thrown
- * away), then they double up to `maxMs`, each spread over its upper half, so that the clients of a node that just died do
- * not come back all at once.
+ * Waiting times between attempts: the first retry is immediate (the usual cause is stale metadata, which was just
+ * thrown away), then they double up to `maxMs`, each spread over its upper half, so that the clients of a node that
+ * just died do not come back all at once.
  */
 const MIN_MS = 20;
 const MAX_MS = 250;

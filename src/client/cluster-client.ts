@@ -1,10 +1,10 @@
 /**
- * What Producer, Consumer and Admin share: one link per node, the metadata, and the loop that finds a leader and asks it
- * until an answer comes or the deadline passes. Each of them owns one; they do not share connections, so a long poll
+ * What Producer, Consumer and Admin share: one link per node, the metadata, and the loop that finds a leader and asks
+ * it until an answer comes or the deadline passes. Each of them owns one; they do not share connections, so a long poll
  * never stands in front of a produce request.
  *
- * Metadata is asked of one node at a time, of the next one as soon as that fails or is slow. Refreshes are single-flight:
- * whoever needs fresh metadata while an answer is on its way waits for that one.
+ * Metadata is asked of one node at a time, of the next one as soon as that fails or is slow. Refreshes are
+ * single-flight: whoever needs fresh metadata while an answer is on its way waits for that one.
  */
 import { randomBytes } from 'node:crypto';
 import { VarveError } from '../errors.js';
@@ -22,8 +22,8 @@ const METADATA_TIMEOUT_MS = 5000;
 const DIAL_TIMEOUT_MS = 5000;
 
 /**
- * Errors that another try, elsewhere or later, may not meet. Everything else is final. OUTCOME_UNKNOWN is among them because
- * what this class sends itself may be repeated; produce requests don't pass through here.
+ * Errors that another try, elsewhere or later, may not meet. Everything else is final. OUTCOME_UNKNOWN is among them
+ * because what this class sends itself may be repeated; produce requests don't pass through here.
  */
 const TRIED_AGAIN: ReadonlySet<string> = new Set([
   // Said by a node that is closing; that this client is closed is checked apart.
@@ -85,8 +85,8 @@ export class ClusterClient {
   }
 
   /**
-   * Asks for the metadata of the topics in use; a topic that is not known yet is asked for alone, since an unknown one spoils
-   * the answer for all.
+   * Asks for the metadata of the topics in use; a topic that is not known yet is asked for alone, since an unknown one
+   * spoils the answer for all.
    */
   refresh(topic: string): Promise<void> {
     return this.#refresh(this.#topics.has(topic) ? TOPICS_IN_USE : topic);
@@ -202,7 +202,10 @@ export class ClusterClient {
     });
   }
 
-  /** What a link to a node tells; without answers (acks 0) a lost connection is the only sign of a leader that lost its role. */
+  /**
+   * What a link to a node tells; without answers (acks 0) a lost connection is the only sign of a leader that lost its
+   * role.
+   */
   #watch(nodeId: number): Pick<NodeLinkOptions, 'nodeId' | 'onStalled' | 'onLost'> {
     return {
       nodeId,
@@ -228,8 +231,8 @@ export class ClusterClient {
   }
 
   /**
-   * A node keeps requests waiting and says nothing. If the others have elected another leader meanwhile, it is cut off or
-   * stopped: its requests end now, and what comes after them goes to the new leader.
+   * A node keeps requests waiting and says nothing. If the others have elected another leader meanwhile, it is cut off
+   * or stopped: its requests end now, and what comes after them goes to the new leader.
    */
   async #checkStalled(node: number): Promise<void> {
     const led = this.#ledBy(node);

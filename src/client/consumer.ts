@@ -2,10 +2,11 @@
  * Reads one partition: committed records only, in order, without gaps, from an offset on.
  *
  * Promises.
- *   - A record that was given is never given again unless `seek` asks for it, and none is left out: an offset that is gone
- *     (OFFSET_OUT_OF_RANGE), a log that lost what was read already (LOG_TRUNCATED) and bytes that do not match
+ *   - A record that was given is never given again unless `seek` asks for it, and none is left out: an offset that is
+ *     gone (OFFSET_OUT_OF_RANGE), a log that lost what was read already (LOG_TRUNCATED) and bytes that do not match
  *     their checksum (CORRUPT_BATCH) are errors. The position stays where it is; `seek` decides where to go on.
- *   - A change of leader is a delay, not an error, as long as requestTimeoutMs allows (then TIMEOUT; polling again goes on).
+ *   - A change of leader is a delay, not an error, as long as requestTimeoutMs allows (then TIMEOUT; polling again goes
+ *     on).
  *   - Memory is bounded: what one poll returns, and one answer fetched ahead.
  */
 import { VarveError } from '../errors.js';
@@ -65,7 +66,8 @@ export class Consumer implements AsyncIterable<Record> {
 
   /**
    * The next records: waits up to maxWaitMs for some; an empty array when there were none.
-   * @throws VarveError OFFSET_OUT_OF_RANGE, LOG_TRUNCATED, CORRUPT_BATCH, UNKNOWN_TOPIC, UNKNOWN_PARTITION, TIMEOUT, CLOSED;
+   * @throws VarveError OFFSET_OUT_OF_RANGE, LOG_TRUNCATED, CORRUPT_BATCH, UNKNOWN_TOPIC, UNKNOWN_PARTITION, TIMEOUT,
+   * CLOSED;
    *   INVALID_ARGUMENT while another poll is running
    */
   poll(): Promise<Record[]> {
@@ -85,8 +87,8 @@ export class Consumer implements AsyncIterable<Record> {
   }
 
   /**
-   * As `poll`, but whole batches as they are stored, for tools and proxies that decode (or don't) by themselves. Checksums
-   * are verified. The first batch may begin below the position; control batches are included.
+   * As `poll`, but whole batches as they are stored, for tools and proxies that decode (or don't) by themselves.
+   * Checksums are verified. The first batch may begin below the position; control batches are included.
    */
   fetchBatches(): Promise<FetchedBatches> {
     return this.#exclusively(async () => {

@@ -1,7 +1,7 @@
 /**
- * What a fetch brought, checked before anybody sees it: whole batches, each with a good CRC, that join on to each other and
- * to the position asked for, and a next offset that leaves nothing out. A leader that answers anything else is wrong, and
- * saying so beats skipping records in silence.
+ * What a fetch brought, checked before anybody sees it: whole batches, each with a good CRC, that join on to each other
+ * and to the position asked for, and a next offset that leaves nothing out. A leader that answers anything else is
+ * wrong, and saying so beats skipping records in silence.
  */
 import { VarveError } from '../errors.js';
 import { baseOffsetAt, isControlAt, lastOffsetAt } from '../record/record-batch.js';

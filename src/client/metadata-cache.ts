@@ -1,6 +1,6 @@
 /**
- * What a client knows of the cluster: nodes, topics, who leads what. It never goes back in time: an answer from a node that
- * has not heard of the latest election does not overwrite a later leader epoch of the same topic.
+ * What a client knows of the cluster: nodes, topics, who leads what. It never goes back in time: an answer from a node
+ * that has not heard of the latest election does not overwrite a later leader epoch of the same topic.
  */
 import { VarveError } from '../errors.js';
 import type { MetadataReplyHeader } from '../rpc/protocol.js';

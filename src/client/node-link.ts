@@ -2,8 +2,8 @@
  * A client's way to one address: dials when it is first needed and again after a loss, and hands the connection to its
  * users in the order in which they asked, so that what was asked first is sent first.
  *
- * A failed dial fails everybody who waits, with CONNECTION_LOST (nothing was sent) or with the reason that no retry will change
- * (WRONG_CLUSTER, UNSUPPORTED_VERSION). There is no retry here; callers know their deadlines.
+ * A failed dial fails everybody who waits, with CONNECTION_LOST (nothing was sent) or with the reason that no retry
+ * will change (WRONG_CLUSTER, UNSUPPORTED_VERSION). There is no retry here; callers know their deadlines.
  */
 import { VarveError } from '../errors.js';
 import type { Connection, Reply } from '../rpc/connection.js';

@@ -43,8 +43,8 @@ export interface SendResult {
 }
 
 /**
- * Completion of `Producer.enqueue`: no promise per record. Called once, with an error or an offset (−1 under acks: 0), and
- * the partition that was given or chosen (−1 when none could be).
+ * Completion of `Producer.enqueue`: no promise per record. Called once, with an error or an offset (−1 under acks: 0),
+ * and the partition that was given or chosen (−1 when none could be).
  */
 export type SendCallback = (error: Error | null, offset: number, partition: number) => void;
 

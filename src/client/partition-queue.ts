@@ -3,10 +3,10 @@
  *
  *   sent parts (in flight, or refused and waiting for the rest)  →  closed batches  →  the open batch
  *
- * Order is the contract. Several parts of one partition may be in flight, and a leader that steps down and comes back may
- * refuse one and take the next. So a refused part is sent again only once every part sent with it has been answered, and
- * only if nothing sent after it may have been appended; otherwise it fails with the error it met, which says that it had
- * no effect. A part whose outcome is unknown is never sent again.
+ * Order is the contract. Several parts of one partition may be in flight, and a leader that steps down and comes back
+ * may refuse one and take the next. So a refused part is sent again only once every part sent with it has been
+ * answered, and only if nothing sent after it may have been appended; otherwise it fails with the error it met, which
+ * says that it had no effect. A part whose outcome is unknown is never sent again.
  */
 import { invariant, VarveError } from '../errors.js';
 import { BatchBuilder } from '../record/batch-builder.js';

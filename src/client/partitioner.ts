@@ -1,9 +1,9 @@
 /**
  * Which partition a record goes to: the one it names, else the hash of its key, else the partitions in turn.
  *
- * The hash is Kafka's murmur2 over the key's bytes, sign bit cleared, modulo the number of partitions, so that a key lands
- * where any Kafka client with the default partitioner would put it. Changing it would scatter the keys of every topic
- * that exists.
+ * The hash is Kafka's murmur2 over the key's bytes, sign bit cleared, modulo the number of partitions, so that a key
+ * lands where any Kafka client with the default partitioner would put it. Changing it would scatter the keys of every
+ * topic that exists.
  */
 const SEED = 0x9747b28c;
 const M = 0x5bd1e995;

@@ -1,11 +1,11 @@
 /**
  * Carries the accumulator's requests over the cluster's connections.
  *
- * What a failure means is decided here, once: CONNECTION_LOST, NOT_LEADER and OVERLOADED say that nothing was appended and
- * another try may succeed; OUTCOME_UNKNOWN that it may have been appended. A leader that refuses records because it is closing or its
- * disk has failed leads no longer, or not for long: to the producer that is NOT_LEADER. A server's TIMEOUT means that it took the records and could not say in time what
- * became of them, so to the producer that outcome is unknown as well. Under acks 0 a request is over once the kernel has
- * its bytes.
+ * What a failure means is decided here, once: CONNECTION_LOST, NOT_LEADER and OVERLOADED say that nothing was appended
+ * and another try may succeed; OUTCOME_UNKNOWN that it may have been appended. A leader that refuses records because it
+ * is closing or its disk has failed leads no longer, or not for long: to the producer that is NOT_LEADER. A server's
+ * TIMEOUT means that it took the records and could not say in time what became of them, so to the producer that outcome
+ * is unknown as well. Under acks 0 a request is over once the kernel has its bytes.
  */
 import { ERROR_CODES, type ErrorCode, VarveError } from '../errors.js';
 import type { Connection } from '../rpc/connection.js';

@@ -3,13 +3,13 @@
  *
  * Promises.
  *   - A send that succeeded is as safe as `acks` and the topic's flush mode say (docs/DURABILITY.md).
- *   - The records of one partition that are appended, are appended in the order in which they were sent, also across a change of
- *     leader.
- *   - A send fails with OUTCOME_UNKNOWN when its request had left and no answer came (the node died, say): the records may
- *     or may not be in the log, and they are not sent again. Sending them again can duplicate them; deduplicated
+ *   - The records of one partition that are acknowledged lie in the order in which they were sent, also across a change
+ *     of leader. Only records whose outcome is unknown may turn up later than their place.
+ *   - A send fails with OUTCOME_UNKNOWN when its request had left and no answer came (the node died, say): the records
+ *     may or may not be in the log, and they are not sent again. Sending them again can duplicate them; deduplicated
  *     retries come with a later release. Every other error says that the records were not appended.
- *   - What a leader did not take (it had lost its role, or could not be reached) is sent to the next leader by itself, for
- *     as long as requestTimeoutMs allows; after that it fails with TIMEOUT.
+ *   - What a leader did not take (it had lost its role, or could not be reached) is sent to the next leader by itself,
+ *     for as long as requestTimeoutMs allows; after that it fails with TIMEOUT.
  *   - Memory is bounded by bufferBytes (and one record more): beyond it `send` waits and `enqueue` returns false.
  */
 import { VarveError } from '../errors.js';
@@ -72,7 +72,8 @@ export class Producer {
 
   /**
    * Sends one record and resolves when it is acknowledged. Waits first while the buffer is full.
-   * @throws VarveError CLOSED, INVALID_ARGUMENT, INVALID_TOPIC, UNKNOWN_TOPIC, UNKNOWN_PARTITION, BATCH_TOO_LARGE, TIMEOUT,
+   * @throws VarveError CLOSED, INVALID_ARGUMENT, INVALID_TOPIC, UNKNOWN_TOPIC, UNKNOWN_PARTITION, BATCH_TOO_LARGE,
+   * TIMEOUT,
    *   OUTCOME_UNKNOWN, DISK_FULL … (see the top of this file for what they mean)
    */
   send(record: ProducerRecord): Promise<SendResult> {
@@ -93,10 +94,12 @@ export class Producer {
   }
 
   /**
-   * As `send`, without a promise per record: the callback is called once, later, with an error or the offset (−1 under acks 0).
-   * Key, value and headers must not change until then.
-   * @returns false when the buffer is full: the record was not taken, the callback will not be called; see `whenWritable`
-   * @throws VarveError CLOSED, INVALID_ARGUMENT, INVALID_TOPIC, UNKNOWN_PARTITION, BATCH_TOO_LARGE: the record was not taken
+   * As `send`, without a promise per record: the callback is called once, later, with an error or the offset (−1 under
+   * acks 0). Key, value and headers must not change until then.
+   * @returns false when the buffer is full: the record was not taken, the callback will not be called; see
+   * `whenWritable`
+   * @throws VarveError CLOSED, INVALID_ARGUMENT, INVALID_TOPIC, UNKNOWN_PARTITION, BATCH_TOO_LARGE: the record was not
+   * taken
    */
   enqueue(record: ProducerRecord, callback: SendCallback): boolean {
     this.#checkRecord(record);
@@ -112,7 +115,10 @@ export class Producer {
     }
   }
 
-  /** Sends what is buffered at once, whatever lingerMs says; resolves when all records sent so far are acknowledged or failed. */
+  /**
+   * Sends what is buffered at once, whatever lingerMs says; resolves when all records sent so far are acknowledged or
+   * failed.
+   */
   async flush(): Promise<void> {
     await this.#allPlaced();
     await this.#accumulator.flush();

@@ -1,6 +1,6 @@
 /**
- * An upper bound of the bytes a record takes in a batch, found without encoding it: it decides whether the record still fits
- * into the open batch. Close to exact; only short strings are counted as if every character took three bytes.
+ * An upper bound of the bytes a record takes in a batch, found without encoding it: it decides whether the record still
+ * fits into the open batch. Close to exact; only short strings are counted as if every character took three bytes.
  */
 import { VarveError } from '../errors.js';
 import type { RecordInput } from '../record/types.js';

@@ -1,6 +1,7 @@
 /**
- * A cluster in this process that speaks the client protocol over real sockets and keeps its logs in arrays. It answers like a
- * cluster where all is well; a test takes over where it wants something else (`intercept`), moves leaders, and kills nodes.
+ * A cluster in this process that speaks the client protocol over real sockets and keeps its logs in arrays. It answers
+ * like a cluster where all is well; a test takes over where it wants something else (`intercept`), moves leaders, and
+ * kills nodes.
  */
 import { VarveError } from '../../src/errors.js';
 import {

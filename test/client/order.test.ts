@@ -1,6 +1,6 @@
 /**
- * The accumulator against a partition that accepts, refuses, loses and answers out of turn, by a random script. However it
- * goes: appended records are in the order in which they were sent, none is appended twice, and each callback says
+ * The accumulator against a partition that accepts, refuses, loses and answers out of turn, by a random script. However
+ * it goes: appended records are in the order in which they were sent, none is appended twice, and each callback says
  * what happened.
  *
  * A failure prints the seed and the path: `fc.assert(property, { seed, path })` replays it.
