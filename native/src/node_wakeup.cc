@@ -39,10 +39,12 @@ void Wakeup::release() {
 }
 
 void Wakeup::call(napi_env env, napi_value, void* context, void*) {
+  // The function is gone, and only its queue is emptied: by then Node has finalized, that is deleted, the context.
+  if (env == nullptr) return;
   auto* wakeup = static_cast<Wakeup*>(context);
   // Cleared first: what happens from here on asks for another call.
   wakeup->pending_.store(false, std::memory_order_release);
-  if (env == nullptr || !wakeup->handler_) return;
+  if (!wakeup->handler_) return;
   // The handler may release the wakeup, and with it itself.
   const auto handler = wakeup->handler_;
   handler(env);

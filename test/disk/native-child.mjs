@@ -1,11 +1,12 @@
 // Scenes for processes of their own (native-process.test.ts): they end badly, hold memory, or kill themselves. They use
-// the addon directly, since a child runs plain JavaScript. Usage: native-child.mjs <scene> <data directory>
+// the addon directly, since a child runs plain JavaScript; VARVE_TEST_ADDON names another build of it.
+// Usage: native-child.mjs <scene> <data directory>
 import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 
-const native = createRequire(import.meta.url)('../../build/Release/varve.node');
+const native = createRequire(import.meta.url)(process.env['VARVE_TEST_ADDON'] ?? '../../build/Release/varve.node');
 native.configure((code, message) => Object.assign(new Error(message), { code }));
 
 const MIB = 1024 * 1024;
