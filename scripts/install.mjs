@@ -83,7 +83,7 @@ function main() {
   if (!ok || !loads(built)) {
     console.error(
       'varve: the native addon could not be built. It needs a C++20 compiler (gcc 11 or clang 14, or newer), make, and ' +
-        'cmake 3.19 or newer. Debian: apt-get install g++ make cmake. Then run: npm run build:native',
+        'cmake 3.19 or newer (or Python 3, for node-gyp). Debian: apt-get install g++ make cmake. Then run: npm run build:native',
     );
     return 1;
   }
