@@ -9,7 +9,7 @@
  * the disk is slower than the promise, and appends wait), or a journal that is full.
  */
 import type { FlushMode } from '../disk/disk.js';
-import { invariant, VarveError } from '../errors.js';
+import { invariant } from '../errors.js';
 
 /** A log, as the queue knows it. */
 export interface CommitTarget {
@@ -28,10 +28,11 @@ export interface CommitLimits {
 }
 
 const INITIAL_CAPACITY = 1024;
+const FLUSH_MODES = ['sync', 'async', 'none'] as const;
 const MODES = { sync: 0, async: 1, none: 2 } as const;
 
 interface Waiter {
-  readonly resolve: () => void;
+  readonly run: () => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -54,7 +55,8 @@ export class CommitQueue {
   #oldestAsync = 0;
   #journalFull = false;
   #failed: Error | undefined;
-  #waiters: Waiter[] = [];
+  /** Appends that are held back, in turn. */
+  readonly #waiting: Readonly<Record<FlushMode, Waiter[]>> = { sync: [], async: [], none: [] };
   readonly #touched: CommitTarget[] = [];
   /** Bytes given to the journal since the store was opened, with an estimate of its own overhead. */
   journalledBytes = 0;
@@ -147,7 +149,7 @@ export class CommitQueue {
       target.committed();
     }
     touched.length = 0;
-    this.wake();
+    this.#admit();
   }
 
   /** Nothing becomes durable any more: every waiting callback and waiter gets the error. */
@@ -161,14 +163,12 @@ export class CommitQueue {
       this.#targets[at] = undefined;
       call?.(error);
     }
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiters) waiter.reject(error);
+    for (const waiters of Object.values(this.#waiting)) for (const { reject } of waiters.splice(0)) reject(error);
   }
 
   set journalFull(full: boolean) {
     this.#journalFull = full;
-    if (!full) this.wake();
+    if (!full) this.#admit();
   }
 
   throttledFor(mode: FlushMode): boolean {
@@ -184,27 +184,25 @@ export class CommitQueue {
     return this.#syncBytes >= 2 * this.#limits.pendingMaxBytes;
   }
 
-  /** Resolves at the next moment at which something may have changed. */
-  nextChange(): Promise<void> {
-    if (this.#failed !== undefined) return Promise.reject(this.#failed);
-    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  /** Runs when the mode is not throttled and everybody who came before has had a turn; at once if that is now. */
+  runWhenWritable(mode: FlushMode, run: () => void, reject: (error: Error) => void): void {
+    if (this.#failed !== undefined) reject(this.#failed);
+    else if (this.#waiting[mode].length === 0 && !this.throttledFor(mode)) run();
+    else this.#waiting[mode].push({ run, reject });
   }
 
-  async whenWritable(mode: FlushMode): Promise<void> {
-    while (this.throttledFor(mode)) await this.nextChange();
-    if (this.#failed !== undefined) throw this.#failed;
+  whenWritable(mode: FlushMode): Promise<void> {
+    return new Promise((resolve, reject) => this.runWhenWritable(mode, resolve, reject));
   }
 
-  wake(): void {
-    if (this.#waiters.length === 0) return;
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiters) waiter.resolve();
-  }
-
-  /** The handle is closed: whoever waits learns it. */
-  close(): void {
-    this.fail(new VarveError('CLOSED', 'the store was closed'));
+  /** Each one that is let in may fill the limit again: then the rest waits on. */
+  #admit(): void {
+    for (const mode of FLUSH_MODES) {
+      const waiters = this.#waiting[mode];
+      let count = 0;
+      while (count < waiters.length && !this.throttledFor(mode)) waiters[count++]!.run();
+      if (count > 0) waiters.splice(0, count);
+    }
   }
 
   #oldestAsyncTime(): number {

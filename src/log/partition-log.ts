@@ -230,6 +230,10 @@ export class PartitionLog implements Log, CommitTarget {
         `${this.name}: ${this.#queue.pendingBytes} bytes wait for the disk, twice the limit (pendingMaxBytes); wait for whenWritable() before appending`,
       );
     }
+    return this.#produce(bytes, start, end, epoch);
+  }
+
+  #produce(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange {
     this.#checkRun(start, end);
     invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
     const limit = this.options.maxBatchBytes;
@@ -371,24 +375,17 @@ export class PartitionLog implements Log, CommitTarget {
 
   // ---- embedded use ----
 
-  async append(
+  append(
     records: readonly RecordInput[],
     options: { readonly compression?: Compression } = {},
   ): Promise<AppendedRange> {
-    const compression = options.compression ?? 'none';
-    if (this.#queue.throttledFor(this.#flush)) await this.whenWritable();
-    this.#checkAccepting();
-    this.#builder ??= new BatchBuilder();
-    const builder = this.#builder;
-    const now = Date.now();
-    try {
-      for (const { timestamp, key, value, headers } of records) builder.append(timestamp ?? now, key, value, headers);
-    } catch (error) {
-      builder.clear();
-      throw error;
-    }
-    if (compression === 'none' && this.#encoding === undefined) return this.#appendBatch(builder.finish());
-    return this.#appendInTurn(builder.finishCompressed(compression));
+    return new Promise((resolve, reject) => {
+      this.#queue.runWhenWritable(
+        this.#flush,
+        () => this.#encodeAndAppend(records, options.compression ?? 'none').then(resolve, reject),
+        reject,
+      );
+    });
   }
 
   async flush(): Promise<void> {
@@ -545,8 +542,24 @@ export class PartitionLog implements Log, CommitTarget {
     segment.dirty = true;
   }
 
+  async #encodeAndAppend(records: readonly RecordInput[], compression: Compression): Promise<AppendedRange> {
+    this.#checkAccepting();
+    this.#builder ??= new BatchBuilder();
+    const builder = this.#builder;
+    const now = Date.now();
+    try {
+      for (const { timestamp, key, value, headers } of records) builder.append(timestamp ?? now, key, value, headers);
+    } catch (error) {
+      builder.clear();
+      throw error;
+    }
+    if (compression === 'none' && this.#encoding === undefined) return this.#appendBatch(builder.finish());
+    return this.#appendInTurn(builder.finishCompressed(compression));
+  }
+
   #appendBatch(batch: Buffer): Promise<AppendedRange> {
-    const range = this.appendProduced(batch, 0, batch.length, Math.max(this.#lastEpoch, 0));
+    this.#checkAccepting();
+    const range = this.#produce(batch, 0, batch.length, Math.max(this.#lastEpoch, 0));
     if (this.#flush !== 'sync') return Promise.resolve(range);
     return new Promise((resolve, reject) => {
       this.#appendWaiters.push({ end: this.#end, generation: this.#generation, range, resolve, reject });
@@ -565,15 +578,10 @@ export class PartitionLog implements Log, CommitTarget {
     this.#encoding = settled;
     try {
       const batch = await turn;
-      return await this.#appendBatchNow(batch);
+      return await this.#appendBatch(batch);
     } finally {
       if (this.#encoding === settled) this.#encoding = undefined;
     }
-  }
-
-  #appendBatchNow(batch: Buffer): Promise<AppendedRange> {
-    this.#checkAccepting();
-    return this.#appendBatch(batch);
   }
 
   #resolveAppends(durable: number): void {

@@ -319,6 +319,8 @@ export class Store {
   async #runCheckpoint(): Promise<void> {
     try {
       await this.#checkpointer.run();
+      // While it ran, as much again may have come in; if appends wait for it, nothing else would start the next one.
+      if (this.#checkpointer.isDue) this.#queueCheckpoint();
     } catch (error) {
       // The old checkpoint still stands: no space is tried again at the next turn.
       if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') this.#fail(error);

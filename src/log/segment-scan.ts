@@ -2,8 +2,9 @@
  * Reads a segment file that is not mapped and checks every batch in it, in pieces of bounded size. Recovery and the
  * rebuilding of indexes use it; nothing here decides what a fault means.
  */
-import { SCAN_STRIDE, type ScanEnd } from '../disk/batch-scan.js';
+
 import { scanBatches } from '../disk/addon.js';
+import { SCAN_STRIDE, type ScanEnd } from '../disk/batch-scan.js';
 import type { Disk } from '../disk/disk.js';
 
 /** Larger than any batch, so that a batch always fits in one piece. */

@@ -19,7 +19,7 @@ import { type LogState, logKey, newLogState } from '../journal/log-state.js';
 import { LogFold } from '../journal/replay.js';
 import { isSetAside, logFileName, parsePartitionDirectory, partitionDirectory } from '../segment/file-names.js';
 import { type DirectoryMeta, JOURNAL_DIRECTORY } from './data-directory.js';
-import { rewriteJournalled, type RewritePlan } from './journal-rewrite.js';
+import { type RewritePlan, rewriteJournalled } from './journal-rewrite.js';
 import type { RecoveryReport } from './log.js';
 import { damageOf, type ResolvedFiles, recoverLog, resolveFiles } from './log-recovery.js';
 

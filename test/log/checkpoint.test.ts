@@ -1,0 +1,127 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { CHECKPOINT_FILE, decodeCheckpoint } from '../../src/journal/checkpoint.js';
+import { openStore } from '../../src/log/store.js';
+import { powerCutImage, temporaryDirectory } from './crash-image.js';
+
+const MIB = 1024 * 1024;
+const OPTIONS = { create: true, journalFileBytes: MIB, journalMaxBytes: 4 * MIB, checkpointIntervalMs: 3_600_000 };
+
+test('the journal stays within its limit however much is appended, and nothing is lost', async () => {
+  const path = temporaryDirectory();
+  const store = await openStore(path, OPTIONS);
+  const logs = [await store.openLog('t', 0, { segmentBytes: MIB }), await store.openLog('t', 1, { segmentBytes: MIB })];
+  let inFlight: Promise<unknown>[] = [];
+  let most = 0;
+  for (let i = 0; i < 400; i++) {
+    inFlight.push(logs[i % 2]!.append([{ value: `${i}`.padEnd(100_000, '.') }]));
+    if (inFlight.length === 16) {
+      await Promise.all(inFlight);
+      inFlight = [];
+      most = Math.max(most, readdirSync(join(path, 'journal')).length);
+    }
+  }
+  await Promise.all(inFlight);
+  const { checkpoints, journal } = store.stats();
+  expect(checkpoints).toBeGreaterThan(5);
+  expect(journal.fileRolls).toBeGreaterThan(20);
+  // 4 MiB of uncovered bytes, what came in before the throttle was seen, and the files prepared ahead.
+  expect(most).toBeLessThanOrEqual(12);
+  const image = powerCutImage(path, () => false);
+  await store.close();
+
+  const again = await openStore(image, OPTIONS);
+  for (const partition of [0, 1]) {
+    const log = await again.openLog('t', partition, { segmentBytes: MIB });
+    expect(log.end).toBe(200);
+    for (let offset = 0; offset < 200; ) {
+      const { records, nextOffset } = await log.read(offset);
+      for (const record of records)
+        expect(Number.parseInt(String(record.value), 10)).toBe(record.offset * 2 + partition);
+      offset = nextOffset;
+    }
+  }
+  await again.close();
+});
+
+test('a checkpoint of a log that was not opened this time keeps what it knows of it', async () => {
+  const path = temporaryDirectory();
+  let store = await openStore(path, OPTIONS);
+  await (await store.openLog('seldom', 0)).append([{ value: 'x' }]);
+  await store.close();
+  store = await openStore(path, OPTIONS);
+  await (await store.openLog('often', 0)).append([{ value: 'y' }]);
+  await store.checkpoint();
+  const image = powerCutImage(path, () => false);
+  await store.close();
+
+  store = await openStore(image, OPTIONS);
+  const log = await store.openLog('seldom', 0);
+  expect(String((await log.read(0)).records[0]!.value)).toBe('x');
+  expect(log.recovery.damaged).toEqual([]);
+  await store.close();
+});
+
+test('a log that was closed while the store stays open is whole after a crash', async () => {
+  const path = temporaryDirectory();
+  const store = await openStore(path, OPTIONS);
+  const log = await store.openLog('t', 0, { flush: 'none' });
+  for (let i = 0; i < 20; i++) await log.append([{ value: 'x' }]);
+  await log.close();
+  await store.checkpoint();
+  const image = powerCutImage(path, () => false);
+  await store.close();
+  const again = await openStore(image, OPTIONS);
+  expect((await again.openLog('t', 0)).end).toBe(20);
+  await again.close();
+});
+
+test('appends wait while too many bytes are pending, and go on by themselves', async () => {
+  const store = await openStore(temporaryDirectory(), { ...OPTIONS, pendingMaxBytes: 200_000 });
+  const log = await store.openLog('t', 0);
+  const appends = Array.from({ length: 50 }, (_, i) => log.append([{ value: `${i}`.padEnd(50_000, '.') }]));
+  expect(log.throttled).toBe(true);
+  await log.whenWritable();
+  await Promise.all(appends);
+  expect([log.end, log.throttled, store.stats().pendingBytes]).toEqual([50, false, 0]);
+  await store.close();
+});
+
+test('async appends beyond their bound wait for the disk', async () => {
+  const store = await openStore(temporaryDirectory(), { ...OPTIONS, asyncMaxBytes: 100_000, asyncMaxMs: 60_000 });
+  const log = await store.openLog('t', 0, { flush: 'async' });
+  let acknowledged = 0;
+  const appends = Array.from({ length: 20 }, async () => {
+    await log.append([{ value: 'x'.repeat(20_000) }]);
+    expect(log.written).toBeGreaterThan(acknowledged);
+    expect((log.written - log.durable) * 20_000).toBeLessThan(100_000 + 20_000);
+    acknowledged++;
+  });
+  await Promise.all(appends);
+  expect(log.end).toBe(20);
+  await store.close();
+});
+
+test('leader epochs are written in the layout that Kafka uses', async () => {
+  const path = temporaryDirectory();
+  const store = await openStore(path, OPTIONS);
+  const log = await store.openLog('t', 0, { replicated: true });
+  log.appendControl(1000, Buffer.alloc(0), 4);
+  log.appendControl(1000, Buffer.alloc(0), 7);
+  await store.close();
+  const directory = readdirSync(path).find((name) => name.startsWith('t-0.'))!;
+  expect(readFileSync(join(path, directory, 'leader-epoch-checkpoint'), 'latin1')).toBe('0\n2\n4 0\n7 1\n');
+  const checkpoint = decodeCheckpoint(readFileSync(join(path, CHECKPOINT_FILE)), CHECKPOINT_FILE);
+  expect(checkpoint.logs).toMatchObject([
+    {
+      topic: 't',
+      partition: 0,
+      end: 2,
+      epochs: [
+        [4, 0],
+        [7, 1],
+      ],
+    },
+  ]);
+});
