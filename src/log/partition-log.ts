@@ -17,7 +17,6 @@ import { EpochIndex } from '../index/epoch-index.js';
 import { encodeHardState, encodeLogStart, encodeTruncation, RecordType } from '../journal/journal-records.js';
 import type { LogState } from '../journal/log-state.js';
 import type { EpochEnd, HardState } from '../raft/types.js';
-import { BatchBuilder } from '../record/batch-builder.js';
 import { encodeControlBatch } from '../record/control-batch.js';
 import {
   baseOffsetAt,
@@ -35,6 +34,7 @@ import type { Segment } from '../segment/segment.js';
 import { BatchLocator } from './batch-locator.js';
 import { BatchTail } from './batch-tail.js';
 import type { CommitQueue, CommitTarget } from './commit-queue.js';
+import { EmbeddedAppends } from './embedded-appends.js';
 import type {
   AppendedRange,
   ControlKind,
@@ -76,14 +76,6 @@ export interface PartitionLogParts {
   readonly recovery: RecoveryReport;
 }
 
-interface AppendWaiter {
-  readonly end: number;
-  readonly generation: number;
-  readonly range: AppendedRange;
-  readonly resolve: (range: AppendedRange) => void;
-  readonly reject: (error: Error) => void;
-}
-
 export class PartitionLog implements Log, CommitTarget {
   readonly topic: string;
   readonly partition: number;
@@ -118,11 +110,7 @@ export class PartitionLog implements Log, CommitTarget {
   /** Until the last truncation is durable, nothing above it counts as written; −1 otherwise. */
   #writtenLimit = -1;
   #closed = false;
-  /** Embedded appends in the order in which they are acknowledged; [#firstWaiter, …) still wait. */
-  #appendWaiters: AppendWaiter[] = [];
-  #builder: BatchBuilder | undefined;
-  /** Compression of an earlier embedded append that is under way: later ones queue up behind it. */
-  #encoding: Promise<unknown> | undefined;
+  readonly #appends: EmbeddedAppends;
 
   constructor(parts: PartitionLogParts) {
     const { host, state, options, segments } = parts;
@@ -148,6 +136,10 @@ export class PartitionLog implements Log, CommitTarget {
     this.#locator.hasDamage = segments.list.all.some((segment) => segment.damaged.length > 0);
     this.#reader = new LogReader(this, segments.list, this.#locator);
     this.#epochs = EpochIndex.fromEntries(state.epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
+    this.#appends = new EmbeddedAppends((batch) => {
+      this.#checkAccepting();
+      return this.#produce(batch, 0, batch.length, Math.max(this.#lastEpoch, 0));
+    }, options.flush === 'sync');
     this.#start = state.logStart;
     this.#end = state.end;
     this.#lastEpoch = this.#epochs.lastEpoch;
@@ -308,10 +300,7 @@ export class PartitionLog implements Log, CommitTarget {
       this.#writtenLimit = -1;
       this.committed();
     });
-    this.#rejectAppends(
-      (waiter) => waiter.end > cut,
-      () => new VarveError('LOG_TRUNCATED', `${this.name}: the append was cut off by a truncation at offset ${cut}`),
-    );
+    this.#appends.truncate(cut, this.name);
     this.#reader.wakeAll();
   }
 
@@ -382,7 +371,7 @@ export class PartitionLog implements Log, CommitTarget {
     return new Promise((resolve, reject) => {
       this.#queue.runWhenWritable(
         this.#flush,
-        () => this.#encodeAndAppend(records, options.compression ?? 'none').then(resolve, reject),
+        () => this.#appends.append(records, options.compression ?? 'none').then(resolve, reject),
         reject,
       );
     });
@@ -401,10 +390,7 @@ export class PartitionLog implements Log, CommitTarget {
     try {
       await this.#host.closeLog(this);
     } finally {
-      this.#rejectAppends(
-        () => true,
-        () => error,
-      );
+      this.#appends.fail(error);
     }
   }
 
@@ -449,7 +435,7 @@ export class PartitionLog implements Log, CommitTarget {
   committed(): void {
     if (!this.#replicated && this.#flush === 'sync') {
       this.advanceHighWatermark(this.#durable);
-      this.#resolveAppends(this.#durable);
+      this.#appends.resolveUpTo(this.#durable);
     }
     this.onProgress?.();
   }
@@ -468,19 +454,13 @@ export class PartitionLog implements Log, CommitTarget {
   storeClosed(error: Error): void {
     this.#closed = true;
     this.#reader.wakeAll(error);
-    this.#rejectAppends(
-      () => true,
-      () => error,
-    );
+    this.#appends.fail(error);
     this.#segments.close();
   }
 
   /** The store failed: appends that wait learn it; reads go on. */
   storeFailed(error: Error): void {
-    this.#rejectAppends(
-      () => true,
-      () => error,
-    );
+    this.#appends.fail(error);
   }
 
   // ---- inside ----
@@ -540,64 +520,6 @@ export class PartitionLog implements Log, CommitTarget {
     }
     segment.length = position;
     segment.dirty = true;
-  }
-
-  async #encodeAndAppend(records: readonly RecordInput[], compression: Compression): Promise<AppendedRange> {
-    this.#checkAccepting();
-    this.#builder ??= new BatchBuilder();
-    const builder = this.#builder;
-    const now = Date.now();
-    try {
-      for (const { timestamp, key, value, headers } of records) builder.append(timestamp ?? now, key, value, headers);
-    } catch (error) {
-      builder.clear();
-      throw error;
-    }
-    if (compression === 'none' && this.#encoding === undefined) return this.#appendBatch(builder.finish());
-    return this.#appendInTurn(builder.finishCompressed(compression));
-  }
-
-  #appendBatch(batch: Buffer): Promise<AppendedRange> {
-    this.#checkAccepting();
-    const range = this.#produce(batch, 0, batch.length, Math.max(this.#lastEpoch, 0));
-    if (this.#flush !== 'sync') return Promise.resolve(range);
-    return new Promise((resolve, reject) => {
-      this.#appendWaiters.push({ end: this.#end, generation: this.#generation, range, resolve, reject });
-    });
-  }
-
-  /** Keeps embedded appends in the order of their calls while batches are being compressed. */
-  async #appendInTurn(encoded: Promise<Buffer>): Promise<AppendedRange> {
-    const before = this.#encoding;
-    const turn = (async () => {
-      const batch = await encoded;
-      await before;
-      return batch;
-    })();
-    const settled = turn.catch(() => undefined);
-    this.#encoding = settled;
-    try {
-      const batch = await turn;
-      return await this.#appendBatch(batch);
-    } finally {
-      if (this.#encoding === settled) this.#encoding = undefined;
-    }
-  }
-
-  #resolveAppends(durable: number): void {
-    const waiters = this.#appendWaiters;
-    let count = 0;
-    while (count < waiters.length && waiters[count]!.end <= durable) count++;
-    if (count === 0) return;
-    this.#appendWaiters = waiters.slice(count);
-    for (let i = 0; i < count; i++) waiters[i]!.resolve(waiters[i]!.range);
-  }
-
-  #rejectAppends(which: (waiter: AppendWaiter) => boolean, error: () => Error): void {
-    const waiters = this.#appendWaiters;
-    if (waiters.length === 0) return;
-    this.#appendWaiters = waiters.filter((waiter) => !which(waiter));
-    for (const waiter of waiters) if (which(waiter)) waiter.reject(error());
   }
 
   #submitRecord(type: number, payload: Uint8Array, done: (error?: Error) => void): void {

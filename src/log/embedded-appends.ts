@@ -1,0 +1,91 @@
+/**
+ * Embedded appends: encodes records into a batch, waits for its turn, and resolves when the log's flush mode says that the
+ * batch is acknowledged. Batches are appended in the order of the calls, even while earlier ones are being compressed.
+ */
+import { VarveError } from '../errors.js';
+import { BatchBuilder } from '../record/batch-builder.js';
+import type { Compression, RecordInput } from '../record/types.js';
+import type { AppendedRange } from './log.js';
+
+/** Appends a finished batch. @throws VarveError */
+export type AppendBatch = (batch: Buffer) => AppendedRange;
+
+interface Waiter {
+  readonly range: AppendedRange;
+  readonly resolve: (range: AppendedRange) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class EmbeddedAppends {
+  readonly #append: AppendBatch;
+  /** Acknowledged when durable; otherwise as soon as they are stored. */
+  readonly #awaitDurable: boolean;
+  readonly #builder = new BatchBuilder();
+  /** In offset order. */
+  #waiters: Waiter[] = [];
+  /** The latest append that is still being compressed: later ones queue up behind it. */
+  #encoding: Promise<unknown> | undefined;
+
+  constructor(append: AppendBatch, awaitDurable: boolean) {
+    this.#append = append;
+    this.#awaitDurable = awaitDurable;
+  }
+
+  async append(records: readonly RecordInput[], compression: Compression): Promise<AppendedRange> {
+    const builder = this.#builder;
+    const now = Date.now();
+    try {
+      for (const { timestamp, key, value, headers } of records) builder.append(timestamp ?? now, key, value, headers);
+    } catch (error) {
+      builder.clear();
+      throw error;
+    }
+    if (compression === 'none' && this.#encoding === undefined) return this.#store(builder.finish());
+    return this.#storeInTurn(builder.finishCompressed(compression));
+  }
+
+  /** Everything below `end` is durable. */
+  resolveUpTo(end: number): void {
+    const waiters = this.#waiters;
+    let count = 0;
+    while (count < waiters.length && waiters[count]!.range.lastOffset < end) count++;
+    if (count === 0) return;
+    this.#waiters = waiters.slice(count);
+    for (let i = 0; i < count; i++) waiters[i]!.resolve(waiters[i]!.range);
+  }
+
+  /** Everything from `offset` on was cut off. */
+  truncate(offset: number, name: string): void {
+    const cut = this.#waiters.filter((waiter) => waiter.range.lastOffset >= offset);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.range.lastOffset < offset);
+    const message = `${name}: the append was cut off by a truncation at offset ${offset}`;
+    for (const waiter of cut) waiter.reject(new VarveError('LOG_TRUNCATED', message));
+  }
+
+  fail(error: Error): void {
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+  }
+
+  #store(batch: Buffer): Promise<AppendedRange> | AppendedRange {
+    const range = this.#append(batch);
+    if (!this.#awaitDurable) return range;
+    return new Promise((resolve, reject) => this.#waiters.push({ range, resolve, reject }));
+  }
+
+  async #storeInTurn(encoded: Promise<Buffer>): Promise<AppendedRange> {
+    const before = this.#encoding;
+    const turn = (async () => {
+      const batch = await encoded;
+      await before;
+      return batch;
+    })();
+    const settled = turn.catch(() => undefined);
+    this.#encoding = settled;
+    try {
+      const batch = await turn;
+      return await this.#store(batch);
+    } finally {
+      if (this.#encoding === settled) this.#encoding = undefined;
+    }
+  }
+}
