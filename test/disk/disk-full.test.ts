@@ -106,6 +106,23 @@ test.skipIf(reason)('a journal that cannot make its next file waits for space, a
   await disk.close();
 });
 
+test.skipIf(reason)('a group that waits for its file is not durable when the file before it is', async () => {
+  const disk = await openTestDisk(root);
+  const { journal, durable, reported } = await openTestJournal(disk, { fileBytes: 64 * KIB });
+  const log = journal.registerLog({ topicId: Buffer.alloc(16, 1), partition: 0 });
+  await durable(journal.append(log, 2, 0, 0, Buffer.alloc(10), 'sync'));
+  await leave(disk, 16 * KIB);
+  // Two that ask for no sync fill the file; the third asks for one and must wait for the next file.
+  journal.append(log, 2, 0, 1, Buffer.alloc(20 * KIB), 'none');
+  journal.append(log, 2, 0, 2, Buffer.alloc(20 * KIB), 'none');
+  const waiting = journal.append(log, 2, 0, 3, Buffer.alloc(30 * KIB), 'sync');
+  await durable(waiting - 1);
+  expect(reported.at(-1)).toBe(waiting - 1);
+  await disk.removeFiles(['ballast']);
+  await durable(waiting);
+  await disk.close();
+});
+
 test.skipIf(reason)('a full disk met by a write of the journal itself is final', async () => {
   const disk = await openTestDisk(root);
   const { journal, failed } = await openTestJournal(disk, { fileBytes: 64 * KIB, maxGroupBytes: 4096 * KIB });
