@@ -15,8 +15,9 @@ import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { VarveError } from '../errors.js';
 import { openStore, type Store } from '../log/store.js';
 import type { Message, NodeId } from '../raft/types.js';
-import type { Connection } from '../rpc/connection.js';
+import type { Connection, ConnectionOptions } from '../rpc/connection.js';
 import { type Frame, unpackHeader } from '../rpc/frame.js';
+import { FrameMemory } from '../rpc/frame-memory.js';
 import type { Handshake, Identity } from '../rpc/handshake.js';
 import { Listener } from '../rpc/listener.js';
 import { FrameType, type MetadataReplyHeader } from '../rpc/protocol.js';
@@ -42,6 +43,8 @@ export class Node {
   readonly #store: Store;
   readonly #tickMs: number;
   readonly #scheduler = new WriteScheduler();
+  /** Frames are handled before `onFrame` returns: the log copies what it stores. */
+  readonly #connectionOptions: ConnectionOptions = { scheduler: this.#scheduler, frameMemory: new FrameMemory() };
   readonly #links = new Map<NodeId, PeerLink>();
   readonly #topics = new Map<string, Replica[]>();
   readonly #byTopicId = new Map<string, Replica[]>();
@@ -108,9 +111,9 @@ export class Node {
     return this.#listener?.port ?? 0;
   }
 
-  /** Stops serving and leaves the data directory marked clean. Idempotent. */
+  /** Stops serving and leaves the data directory marked clean (unless the node had stopped by itself). Idempotent. */
   close(): Promise<void> {
-    this.#closing ??= this.#close(undefined);
+    this.#closing ??= this.#close();
     return this.#closing;
   }
 
@@ -201,37 +204,40 @@ export class Node {
       host,
       port,
       identity: this.#identity(),
-      connection: { scheduler: this.#scheduler },
+      connection: this.#connectionOptions,
       maxConnections: this.options.maxConnections,
       admit: (handshake) => this.#admit(handshake),
       onConnection: (connection, handshake) => this.#onConnection(connection, handshake),
     });
   }
 
-  async #close(error: Error | undefined): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#loopDelay.disable();
-    const reason = new VarveError('CLOSED', 'this node is closing');
-    for (const replica of this.#replicas) replica.stop(reason);
-    // What the stop answered still goes out.
-    this.#scheduler.flush();
-    for (const link of this.#links.values()) link.close();
-    await this.#listener?.close();
+  async #close(): Promise<void> {
+    await this.#cutOff(new VarveError('CLOSED', 'this node is closing'));
     await Promise.all(this.#replicas.map((replica) => replica.idle()));
     await this.#store.close();
-    this.#settleStopped(error);
+    this.#settleStopped(undefined);
   }
 
-  /** Nothing that this process believes can be trusted any more: it must neither answer nor vote. */
+  /** Ends time, replication and connections. What the end answered still goes out. */
+  async #cutOff(reason: VarveError): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#loopDelay.disable();
+    for (const replica of this.#replicas) replica.stop(reason);
+    for (const link of this.#links.values()) link.close();
+    await this.#listener?.close();
+  }
+
+  /**
+   * Nothing that this process believes can be trusted any more: it must neither answer nor vote, and it must not mark its
+   * data directory as clean. The store is left as a crash would leave it, and stays locked until the process ends.
+   */
   #onFatal(error: unknown): void {
     if (this.#closing !== undefined) return;
     const fatal = error instanceof Error ? error : new Error(String(error));
     this.#event('error', 'fatal', { message: fatal.message, stack: fatal.stack });
-    this.#closing = this.#close(fatal).catch((closeError: unknown) => {
-      this.#event('error', 'close-failed', { message: String(closeError) });
-      this.#settleStopped(fatal);
-    });
+    this.#closing = this.#cutOff(new VarveError('INVARIANT_BROKEN', fatal.message, { cause: fatal })).finally(() =>
+      this.#settleStopped(fatal),
+    );
   }
 
   #onDiskFailed(error: VarveError): void {
@@ -303,7 +309,7 @@ export class Node {
     return new PeerLink({
       peer: options.peers.find((peer) => peer.id === id)!,
       self: this.#identity(),
-      connection: { scheduler: this.#scheduler },
+      connection: this.#connectionOptions,
       silenceMs: 2 * options.electionMs,
       onFrame: (link, frame) => this.#onPeerFrame(link, frame),
       onUp: (link, channel) => {

@@ -171,10 +171,11 @@ export class PeerLink {
   #onClose(channel: PeerChannel, connection: Connection, error: VarveError): void {
     if (this.#connections[channel] !== connection) return;
     this.#connections[channel] = undefined;
+    if (this.#closed) return;
     this.#options.onDown(this, channel, error);
     // Without heartbeats nothing is known of the peer; a data connection may be half open for minutes.
     if (channel === 'control') this.#connections.data?.destroy(error);
-    if (!this.#closed && this.#options.self.nodeId > this.id) {
+    if (this.#options.self.nodeId > this.id) {
       // A connection that ends as soon as it begins must not become a busy loop.
       void this.#sleep(BACKOFF_MIN_MS).then(() => this.#dial(channel));
     }

@@ -15,6 +15,7 @@
 import type { Socket } from 'node:net';
 import { ERROR_CODES, type ErrorCode, VarveError } from '../errors.js';
 import { encodeFrame, type Frame, FrameDecoder, unpackHeader } from './frame.js';
+import type { FrameMemory } from './frame-memory.js';
 import { FrameType, MAX_FRAME_BYTES } from './protocol.js';
 import { sharedWriteScheduler, type WriteScheduler } from './write-scheduler.js';
 
@@ -30,6 +31,8 @@ export interface ConnectionOptions {
   /** The connection is closed when nothing was sent or received for so long. 0 (default): never. */
   readonly idleMs?: number;
   readonly scheduler?: WriteScheduler;
+  /** When given, header and body of a frame are only valid until `onFrame` returns. Not for a side that awaits replies. */
+  readonly frameMemory?: FrameMemory;
 }
 
 /** Why reading is stopped; several reasons may hold at once. */
@@ -76,7 +79,7 @@ const NO_BYTES: Buffer = Buffer.alloc(0);
 const MERGE_BELOW_BYTES = 2048;
 
 /** How long a closing connection waits for the peer to read the reason and close its side. */
-const LINGER_MS = 2000;
+const LINGER_MS = 1000;
 
 /** Requests are checked against their deadlines this often. */
 const SWEEP_MS = 100;
@@ -130,7 +133,11 @@ export class Connection {
     this.#outgoingMaxBytes = options.outgoingMaxBytes ?? 64 * 1024 * 1024;
     this.#maxInFlight = options.maxInFlight ?? 1024;
     this.remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? '?'}`;
-    this.#decoder = new FrameDecoder(firstFrameBytes ?? this.#maxFrameBytes, (frame) => this.#receive(frame));
+    this.#decoder = new FrameDecoder(
+      firstFrameBytes ?? this.#maxFrameBytes,
+      (frame) => this.#receive(frame),
+      options.frameMemory,
+    );
 
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 10_000);

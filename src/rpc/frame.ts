@@ -3,14 +3,16 @@
  * chunks TCP delivers.
  *
  * Contract of the decoder. Lengths are checked before anything is allocated. A frame that lies whole inside one chunk is
- * handed out as views of it; a frame that spans chunks is copied once, straight into a buffer of its exact size. Either
- * way nobody else uses the bytes of `header` and `body`: the receiver may write to them and hold them.
+ * handed out as views of it; a frame that spans chunks is copied once, straight into memory of its size. Either way
+ * nobody else uses the bytes of `header` and `body`: the receiver may write to them, and hold them; but with a
+ * `FrameMemory` only until `onFrame` returns.
  *
  * What can go wrong: FRAME_TOO_LARGE and PROTOCOL_ERROR. The stream cannot be resynchronised after either, so the decoder
  * refuses everything that follows.
  */
 import { Packr, Unpackr } from 'msgpackr';
 import { VarveError } from '../errors.js';
+import type { FrameMemory } from './frame-memory.js';
 import { MAX_FRAME_BYTES, MAX_HEADER_BYTES } from './protocol.js';
 
 /** Bytes before the header. */
@@ -89,11 +91,15 @@ export class FrameDecoder {
   /** Header and body of a frame that spans chunks; undefined between frames. */
   #partial: Buffer | undefined;
   #partialBytes = 0;
+  /** What `#partial` is a part of, if it goes back. */
+  #borrowed: Buffer | undefined;
+  readonly #memory: FrameMemory | undefined;
   #failed = false;
 
-  constructor(maxFrameBytes: number, onFrame: (frame: Frame) => void) {
+  constructor(maxFrameBytes: number, onFrame: (frame: Frame) => void, memory?: FrameMemory) {
     this.maxFrameBytes = maxFrameBytes;
     this.#onFrame = onFrame;
+    this.#memory = memory;
   }
 
   /**
@@ -128,6 +134,7 @@ export class FrameDecoder {
   stop(): void {
     this.#failed = true;
     this.#partial = undefined;
+    this.#borrowed = undefined;
   }
 
   #checkLength(length: number): void {
@@ -158,7 +165,8 @@ export class FrameDecoder {
     }
     if (prefix !== this.#prefix) prefix.copy(this.#prefix, 0, prefixAt, prefixAt + FRAME_PREFIX_BYTES);
     this.#prefixBytes = FRAME_PREFIX_BYTES;
-    this.#partial = Buffer.allocUnsafeSlow(rest);
+    this.#borrowed = this.#memory?.take(rest);
+    this.#partial = this.#borrowed?.subarray(0, rest) ?? Buffer.allocUnsafeSlow(rest);
     this.#partialBytes = chunk.copy(this.#partial, 0, at);
     return chunk.length;
   }
@@ -170,8 +178,11 @@ export class FrameDecoder {
     if (this.#partialBytes === partial.length) {
       this.#partial = undefined;
       this.#prefixBytes = 0;
+      const borrowed = this.#borrowed;
+      this.#borrowed = undefined;
       const headerBytes = this.#prefix.readUInt32BE(4) & 0xffffff;
       this.#emit(this.#prefix, 0, partial, 0, headerBytes, partial.length);
+      if (borrowed !== undefined) this.#memory?.give(borrowed);
     }
     return at + take;
   }

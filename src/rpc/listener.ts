@@ -66,13 +66,12 @@ export class Listener {
     return this.#connections;
   }
 
-  /** Stops accepting and closes every connection that came in. */
+  /** Stops accepting, and closes every connection that came in after what was sent on it; resolves when all have ended. */
   async close(): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();
     for (const connection of [...this.#connections]) {
-      connection.flush();
-      connection.destroy(new VarveError('CLOSED', 'the listener was closed'));
+      connection.close(new VarveError('CLOSED', 'the other side is closing down'));
     }
     await closed;
   }

@@ -131,7 +131,7 @@ describe('a cluster of three', () => {
   });
 
   test('answers a producer that waits no longer', async () => {
-    const cluster = await start(3, { electionMs: 60_000 / 10 });
+    const cluster = await start(3, { electionMs: 2000 });
     const leader = await cluster.leader();
     const client = await cluster.client(leader);
     const stopping = Promise.all(otherThan(leader).map((id) => cluster.stopNode(id)));

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeFrame, type Frame, FrameDecoder, unpackHeader } from '../../src/rpc/frame.js';
+import { FrameMemory } from '../../src/rpc/frame-memory.js';
 
 const header = fc.array(
   fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null), fc.maxSafeInteger(), fc.array(fc.integer())),
@@ -38,6 +39,21 @@ describe('frames', () => {
         expect(
           seen.map((f) => ({ type: f.type, id: f.correlationId, header: unpackHeader(f.header), body: [...f.body] })),
         ).toEqual(frames.map((f) => ({ ...f, body: [...f.body] })));
+      }),
+    );
+  });
+
+  test('come out as they went in when their memory is used again, if they are read at once', () => {
+    fc.assert(
+      fc.property(fc.array(frame, { maxLength: 8 }), fc.array(fc.nat(), { maxLength: 30 }), (frames, cuts) => {
+        const seen: unknown[] = [];
+        const decoder = new FrameDecoder(
+          1 << 20,
+          (f) => seen.push([f.type, f.correlationId, unpackHeader(f.header), [...f.body]]),
+          new FrameMemory(),
+        );
+        for (const piece of pieces(wire(frames), cuts)) decoder.push(piece);
+        expect(seen).toEqual(frames.map((f) => [f.type, f.id, f.header, [...f.body]]));
       }),
     );
   });
@@ -116,5 +132,21 @@ describe('frames', () => {
     );
     seen[0]!.body.fill(0);
     expect(seen[1]!.body.toString()).toBe('bbbb');
+  });
+
+  test('memory is given out again, by size, and no more than a bounded amount is kept', () => {
+    const memory = new FrameMemory();
+    const small = memory.take(1);
+    const large = memory.take(1_000_000);
+    expect([small.length, large.length]).toEqual([65_536, 1_048_576]);
+    memory.give(small);
+    memory.give(large);
+    expect(memory.take(900_000) === large).toBe(true);
+    expect(memory.take(65_536) === small).toBe(true);
+    expect(memory.take(900_000) === large).toBe(false);
+    const many = Array.from({ length: 40 }, () => memory.take(1_000_000));
+    for (const buffer of many) memory.give(buffer);
+    const again = new Set(Array.from({ length: 40 }, () => memory.take(1_000_000)));
+    expect(many.filter((buffer) => again.has(buffer)).length).toBe(32);
   });
 });
