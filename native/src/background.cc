@@ -16,6 +16,11 @@ void Background::post(Job job) {
   wake_.notify_one();
 }
 
+void Background::pause(std::chrono::nanoseconds time) {
+  std::unique_lock lock(mutex_);
+  wake_.wait_for(lock, time, [this] { return stopping(); });
+}
+
 void Background::request_stop() {
   {
     const std::lock_guard lock(mutex_);
@@ -31,7 +36,7 @@ void Background::stop() {
 }
 
 void Background::run() {
-  pthread_setname_np(pthread_self(), "varve-prepare");
+  pthread_setname_np(pthread_self(), name_);
   std::vector<Job> batch;
   for (;;) {
     {

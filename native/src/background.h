@@ -1,9 +1,10 @@
-// The store's second thread: everything slow that nobody waits for on the spot. Preparing segments and journal files,
-// syncing segments. Jobs run one at a time, in order. Never libuv's pool, which DNS and file reads of the application
-// can fill up.
+// A thread for slow work that nobody waits for on the spot; a store has one for each kind, so that a job which takes its
+// time never stands before a short one. Jobs of one thread run one at a time, in order. Never libuv's pool, which DNS and
+// file reads of the application can fill up.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -16,13 +17,16 @@ class Background {
  public:
   using Job = std::function<void()>;
 
-  Background() = default;
+  // `name`: of the thread, at most 15 characters.
+  explicit Background(const char* name) : name_(name) {}
   ~Background() { stop(); }
 
   // The thread starts with the first job. Jobs posted after `stop` are dropped.
   void post(Job job);
   // Long jobs look at this between their pieces.
   bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
+  // For jobs that write much: leaves the disk to others between two pieces. Returns early when the thread is to stop.
+  void pause(std::chrono::nanoseconds time);
   void request_stop();
   // Ends the job at hand, drops the others, joins. Idempotent.
   void stop();
@@ -30,6 +34,7 @@ class Background {
  private:
   void run();
 
+  const char* const name_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<Job> jobs_;

@@ -273,7 +273,8 @@ std::optional<Failure> Journal::write_sealed() {
   file_.bytes = std::max(file_.bytes, file_position_);
   file_is_fresh_ = false;
   current_file_.store(file_.number, std::memory_order_relaxed);
-  if (file_position_ >= file_.bytes / 2) files_.request(file_.number + 1);
+  // Early, because it is made slowly.
+  if (file_position_ >= file_.bytes / 4) files_.request(file_.number + 1);
   const std::lock_guard lock(mutex_);
   counters_.written_bytes += file_position_ - from;
   return std::nullopt;

@@ -17,6 +17,10 @@ namespace {
 // How often a full disk is asked whether there is space again.
 constexpr auto kRetryFullEvery = std::chrono::milliseconds(100);
 
+// A file that is prepared ahead of need is written in pieces with pauses of this many times what the piece took: syncs
+// of the journal wait for whatever else the device has been given.
+constexpr int kPauseRatio = 3;
+
 }  // namespace
 
 JournalFiles::JournalFiles(std::string directory, uint64_t file_bytes, const std::vector<std::string>& spares,
@@ -46,7 +50,9 @@ std::optional<Failure> JournalFiles::take(uint64_t number, bool give_up_when_ful
   for (;;) {
     request(number);
     std::unique_lock lock(mutex_);
+    urgent_.store(true, std::memory_order_relaxed);
     changed_.wait(lock, [this] { return state_ != State::preparing || (stop_waiting_ && background_.stopping()); });
+    urgent_.store(false, std::memory_order_relaxed);
     if (state_ == State::ready && number_ == number) {
       out = std::move(ready_);
       state_ = State::idle;
@@ -138,8 +144,18 @@ std::optional<Failure> JournalFiles::fill(JournalFile& file, bool created) {
   uint64_t present = 0;
   int error = file_size(file.file.get(), present);
   if (error == 0 && present < file_bytes_) {
-    const auto cancelled = [](const void* context) { return static_cast<const Background*>(context)->stopping(); };
-    error = write_zeros(file.file.get(), present, file_bytes_, cancelled, &background_);
+    using Clock = std::chrono::steady_clock;
+    auto began = Clock::now();
+    error = write_zeros(file.file.get(), present, file_bytes_, [&](uint64_t from, uint64_t length) {
+      if (background_.stopping()) return ECANCELED;
+      if (urgent_.load(std::memory_order_relaxed)) return 0;
+      // Only paces: an error of the device shows at the sync below.
+      sync_file_range(file.file.get(), static_cast<off_t>(from), static_cast<off_t>(length),
+                      SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+      background_.pause(kPauseRatio * (Clock::now() - began));
+      began = Clock::now();
+      return 0;
+    });
   }
   if (error == 0) error = sync_data(file.file.get());
   if (error != 0) {

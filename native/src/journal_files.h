@@ -3,6 +3,7 @@
 // Both happen on the background thread, ahead of need.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -64,6 +65,8 @@ class JournalFiles {
   JournalFile ready_;
   Failure failure_{FailureCode::disk_failed, ""};
   bool stop_waiting_ = false;
+  // The journal stands still until the file at hand is ready.
+  std::atomic<bool> urgent_{false};
 };
 
 }  // namespace varve

@@ -194,14 +194,20 @@ void MappedSegment::prepare(uint64_t from) {
   }
 }
 
-std::optional<Failure> MappedSegment::sync(uint64_t stored_bytes) {
+std::optional<Failure> MappedSegment::sync(uint64_t stored_bytes,
+                                           const std::function<void(std::chrono::nanoseconds)>& pause) {
   if (health_->failed()) return health_->failure();
   int error = 0;
   if (stored_bytes > synced_ + kSyncPieceBytes) {
     constexpr unsigned kWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
     for (uint64_t at = synced_; at < stored_bytes && error == 0; at += kSyncPieceBytes) {
       const uint64_t length = std::min(kSyncPieceBytes, stored_bytes - at);
-      if (sync_file_range(file_.get(), static_cast<off_t>(at), static_cast<off_t>(length), kWait) != 0) error = errno;
+      const auto began = std::chrono::steady_clock::now();
+      if (sync_file_range(file_.get(), static_cast<off_t>(at), static_cast<off_t>(length), kWait) != 0) {
+        error = errno;
+      } else {
+        pause(std::chrono::steady_clock::now() - began);
+      }
     }
     // Pacing is a courtesy that not every file system knows; an I/O error met on the way counts.
     if (error != EIO && error != ENOSPC && error != EDQUOT) error = 0;

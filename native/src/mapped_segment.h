@@ -13,8 +13,10 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -87,7 +89,8 @@ class MappedSegment {
 
   // fdatasync, paced: what was stored since the last sync is written back 1 MiB at a time first, because one large sync
   // would make every other sync on the device wait.
-  std::optional<Failure> sync(uint64_t stored_bytes);
+  // `pause(time)` is called between the pieces with what the last one took.
+  std::optional<Failure> sync(uint64_t stored_bytes, const std::function<void(std::chrono::nanoseconds)>& pause);
 
   // Keep the file open across a background job, even if the engine closes the segment meanwhile. False once closed.
   bool enter_file();
@@ -122,7 +125,7 @@ class MappedSegment {
   std::atomic<uint64_t> allocated_{0};  // stores below it hit allocated, mapped pages
   uint64_t mapped_ = 0;                 // allocated_ rounded up to pages; under grow_mutex_
   uint64_t next_chunk_ = kMinChunkBytes;
-  uint64_t synced_ = 0;                 // background thread only
+  uint64_t synced_ = 0;                 // syncing thread only
   std::atomic<uint64_t> prepare_target_{0};
   std::atomic<bool> prepare_posted_{false};
 };

@@ -137,7 +137,7 @@ napi_value prepare_segment(napi_env env, napi_callback_info info) {
   if (arguments.failed()) return nullptr;
   const SegmentRef& segment = handle->segment;
   if (segment->request_prepare(bytes) && segment->enter_file()) {
-    handle->store->post([held = segment, from = segment->size()] {
+    handle->store->prepare([held = segment, from = segment->size()] {
       held->prepare(from);
       held->leave_file();
     });
@@ -155,8 +155,9 @@ napi_value sync_segment(napi_env env, napi_callback_info info) {
     throw_failure(env, {FailureCode::closed, segment->path() + " is closed"});
     return nullptr;
   }
-  return handle->store->run([held = segment, stored = segment->size()] {
-    auto failure = held->sync(stored);
+  Background& thread = handle->store->background();
+  return handle->store->run([&thread, held = segment, stored = segment->size()] {
+    auto failure = held->sync(stored, [&thread](std::chrono::nanoseconds time) { thread.pause(time); });
     held->leave_file();
     return failure;
   });

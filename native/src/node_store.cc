@@ -27,8 +27,9 @@ void Store::tear_down(void* data) {
   const auto self = std::move(store->self_);
   store->closing_ = true;
   store->background_.request_stop();
+  store->journal_filer_.request_stop();
   if (store->journal_) store->journal_->stop(false);
-  store->background_.stop();
+  store->stop_threads();
   store->journal_.reset();
   store->settled_wakeup_->abandon();
   store->journal_wakeup_->abandon();
@@ -69,6 +70,12 @@ napi_value Store::close() {
   return promise([] { return std::nullopt; }, true);
 }
 
+void Store::stop_threads() {
+  preparer_.stop();
+  journal_filer_.stop();
+  background_.stop();
+}
+
 void Store::settle(napi_env env) {
   const auto self = shared_from_this();
   std::vector<Settled> batch;
@@ -91,7 +98,7 @@ void Store::settle(napi_env env) {
 void Store::finish_close() {
   check(napi_remove_env_cleanup_hook(env_, tear_down, this), "napi_remove_env_cleanup_hook");
   if (journal_) journal_->stop(false);
-  background_.stop();
+  stop_threads();
   journal_.reset();
   if (progress_ != nullptr) check(napi_delete_reference(env_, progress_), "napi_delete_reference");
   progress_ = nullptr;
@@ -107,7 +114,7 @@ std::optional<Failure> Store::open_journal(JournalConfig config, napi_value prog
   if (closing_) return Failure{FailureCode::closed, "the data directory " + root_ + " was closed"};
   if (journal_) return Failure{FailureCode::invariant_broken, "the journal of " + root_ + " is open already"};
   auto journal =
-      std::make_unique<Journal>(std::move(config), background_, health_, [wakeup = journal_wakeup_] { wakeup->wake(); });
+      std::make_unique<Journal>(std::move(config), journal_filer_, health_, [wakeup = journal_wakeup_] { wakeup->wake(); });
   if (auto failure = journal->start()) return failure;
   check(napi_create_reference(env_, progress, 1, &progress_), "napi_create_reference");
   journal_ = std::move(journal);

@@ -1,4 +1,4 @@
-// One open data directory in one environment: its lock, its background thread, its journal, and the two ways in which
+// One open data directory in one environment: its lock, its threads, its journal, and the two ways in which
 // native threads call back. It ends either by close(), or with its environment (process exit without close, a worker
 // thread that is terminated): then threads are joined first, and what was pending and never acknowledged is dropped.
 #pragma once
@@ -30,8 +30,9 @@ class Store : public std::enable_shared_from_this<Store> {
 
   // Runs `work` on the background thread; the promise settles with its result.
   napi_value run(std::function<std::optional<Failure>()> work);
-  // The same without anybody waiting.
-  void post(Background::Job job) { background_.post(std::move(job)); }
+  Background& background() { return background_; }
+  // Runs a short job that makes appends cheaper; nobody waits for it.
+  void prepare(Background::Job job) { preparer_.post(std::move(job)); }
 
   // `progress` is called as (durableTicket, error | undefined, stopped). One journal per store.
   std::optional<Failure> open_journal(JournalConfig config, napi_value progress);
@@ -55,13 +56,16 @@ class Store : public std::enable_shared_from_this<Store> {
   napi_value promise(std::function<std::optional<Failure>()> work, bool closes);
   void settle(napi_env env);
   void finish_close();
+  void stop_threads();
   void report_progress(napi_env env);
 
   const napi_env env_;
   const std::string root_;
   const std::shared_ptr<Health> health_ = std::make_shared<Health>();
   DirectoryLock lock_;
-  Background background_;
+  Background background_{"varve-sync"};
+  Background preparer_{"varve-prepare"};
+  Background journal_filer_{"varve-journal-f"};
   std::unique_ptr<Journal> journal_;
   napi_ref progress_ = nullptr;
   Wakeup* settled_wakeup_ = nullptr;

@@ -72,14 +72,16 @@ int write_all(int fd, iovec* pieces, size_t count, uint64_t position) {
   return 0;
 }
 
-int write_zeros(int fd, uint64_t from, uint64_t to, bool (*cancelled)(const void*), const void* context) {
+int write_zeros(int fd, uint64_t from, uint64_t to, const PieceWritten& written) {
   if (from >= to) return 0;
   const auto zeros = std::make_unique<char[]>(kZeroPieceBytes);
   while (from < to) {
-    if (cancelled != nullptr && cancelled(context)) return ECANCELED;
     iovec piece{zeros.get(), std::min<uint64_t>(to - from, kZeroPieceBytes)};
     const size_t length = piece.iov_len;
     if (const int error = write_all(fd, &piece, 1, from); error != 0) return error;
+    if (written) {
+      if (const int error = written(from, length); error != 0) return error;
+    }
     from += length;
   }
   return 0;

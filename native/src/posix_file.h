@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -39,9 +40,10 @@ int open_file(const std::string& path, int flags, FileDescriptor& out);
 int file_size(int fd, uint64_t& out);
 // Writes all of the pieces (which it alters) at `position`, in as few calls as the system allows.
 int write_all(int fd, iovec* pieces, size_t count, uint64_t position);
-// Writes zeros into [from, to), in pieces of 1 MiB. Stops early, with ECANCELED, when `cancelled()` says so.
-int write_zeros(int fd, uint64_t from, uint64_t to, bool (*cancelled)(const void*) = nullptr,
-                const void* context = nullptr);
+// Writes zeros into [from, to), in pieces of at most 1 MiB. `written(from, length)` is called after each piece; an error
+// number that it returns ends the writing.
+using PieceWritten = std::function<int(uint64_t from, uint64_t length)>;
+int write_zeros(int fd, uint64_t from, uint64_t to, const PieceWritten& written = nullptr);
 // Allocates [from, to) and extends the file to `to`; writes zeros where the file system cannot allocate.
 int allocate(int fd, uint64_t from, uint64_t to);
 int sync_data(int fd);

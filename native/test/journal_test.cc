@@ -161,7 +161,7 @@ class Fixture {
   std::vector<ReadGroup> read() { return read_chain(directory.path(), 1, journal->current_file_number()); }
 
   TemporaryDirectory directory;
-  Background background;
+  Background background{"test"};
   std::shared_ptr<Health> health = std::make_shared<Health>();
   std::unique_ptr<Journal> journal;
 
