@@ -169,6 +169,17 @@ export class BenchCluster {
     );
   }
 
+  /** Resolves when every node holds the topic up to `end`: nobody is busy catching up any more. */
+  async replicated(topic: string, end: number): Promise<void> {
+    const deadline = performance.now() + START_MS;
+    for (const node of NODES) {
+      await this.#until(deadline, `node ${node} to hold ${topic} up to offset ${end}`, async () => {
+        const { logEnd } = await this.partition(node, topic);
+        return logEnd >= end ? true : undefined;
+      });
+    }
+  }
+
   /** Shuts the nodes down cleanly. Returns those that had to be killed. */
   async stop(): Promise<number[]> {
     await this.#admin.close();

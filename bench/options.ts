@@ -59,7 +59,8 @@ export function planFrom(flags: BenchFlags): BenchPlan {
       flags.producers === undefined ? base.producers : wholeNumber('--producers', flags.producers, 1, MAX_PRODUCERS),
     window: flags.window === undefined ? base.window : wholeNumber('--window', flags.window, 1, MAX_WINDOW),
     seed: flags.seed === undefined ? base.seed : wholeNumber('--seed', flags.seed, 0, 2 ** 32 - 1),
-    killTests: flags.kill ?? base.killTests,
+    // Commander sets it to true when --no-kill is not there.
+    killTests: flags.kill === false ? false : base.killTests,
     ...(flags.rate !== undefined && { ratePerSecond: decimal('--rate', flags.rate, 1, 1e9) }),
     ...(flags.payload !== undefined && { payloadFile: flags.payload }),
   };

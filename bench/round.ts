@@ -47,6 +47,7 @@ export async function measureCell(
       hadFailure: load.errors > 0,
     });
     const { verification, compressionRatio } = await readBack(cluster, topic, source, load, start, end);
+    await cluster.replicated(topic, end);
     await cluster.deleteRecords(topic, end);
     const leaderChanged = before.node !== after.node || before.term !== after.term;
     const syncs = after.syncs - before.syncs;

@@ -8,7 +8,7 @@ const GIVE_UP_MS = 30_000;
 /** After a failure: after this long without a new record no more are coming. */
 const QUIET_MS = 300;
 /** The same under acks: 0, where nothing says what is still on its way. */
-const QUIET_UNACKNOWLEDGED_MS = 2000;
+const QUIET_UNACKNOWLEDGED_MS = 600;
 const POLL_MS = 3;
 
 export interface SettleOptions {

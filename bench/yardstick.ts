@@ -9,7 +9,7 @@ import { quantile } from './statistics.js';
 
 const BLOCK_BYTES = 4096;
 const BLOCKS = 256;
-const SYNCS = 61;
+const SYNCS = 31;
 
 export interface YardstickReading {
   readonly medianMs: number;
@@ -30,7 +30,7 @@ export class Yardstick {
     fsyncSync(this.#fd);
   }
 
-  /** Blocks the event loop: some tens of milliseconds on a good disk. */
+  /** Blocks the event loop: some milliseconds on a good disk. */
   read(): YardstickReading {
     const times: number[] = [];
     for (let i = 0; i < SYNCS; i += 1) {

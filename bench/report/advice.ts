@@ -160,5 +160,6 @@ function losses(kills: readonly KillResult[]): string[] {
 function failover(kills: readonly KillResult[]): string | undefined {
   if (kills.length === 0) return undefined;
   const down = kills.map((kill) => kill.unavailableMs).sort((a, b) => a - b);
-  return `After the leader was killed, records were taken again within ${whole(down[0] as number)} to ${whole(down.at(-1) as number)} ms: buffer that much on the producer's side.`;
+  const [least, most] = [whole(down[0] as number), whole(down.at(-1) as number)];
+  return `After the leader was killed, records were taken again within ${least === most ? most : `${least} to ${most}`} ms: buffer that much on the producer's side.`;
 }

@@ -22,6 +22,8 @@ describe('flags become a plan', () => {
     const plan = planFrom({ preset: 'headline' });
     expect(plan).toMatchObject({ acks: ['all'], flush: ['sync'], producers: 8, window: 128, recordBytes: [100, 1024] });
     expect(plan.rounds).toBeGreaterThanOrEqual(5);
+    expect(planFrom({ preset: 'headline', kill: true }).killTests).toBe(false);
+    expect(planFrom({ preset: 'start', kill: false }).killTests).toBe(false);
   });
 
   test('lists pick what is measured', () => {
