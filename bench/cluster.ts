@@ -2,7 +2,6 @@
  * The cluster that is measured: three `varve node` processes on the loopback interface, one topic per flush mode, one
  * partition each. Everything lies in one folder, which the caller removes.
  */
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Admin } from '../src/client/admin.js';
@@ -11,6 +10,7 @@ import type { NodeStatus, PartitionStatus } from '../src/cluster/status.js';
 import type { FlushMode } from '../src/disk/disk.js';
 import { VarveError } from '../src/errors.js';
 import type { Cleanup } from './cleanup.js';
+import { freePorts } from './free-ports.js';
 import { NodeProcess } from './node-process.js';
 import { compiled } from './package-root.js';
 
@@ -206,20 +206,4 @@ export class BenchCluster {
     }
     throw new VarveError('TIMEOUT', `waited in vain for ${what}`, { cause });
   }
-}
-
-/** Ports that nobody listens on; all are held until all are known, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(0, '127.0.0.1', resolve);
-    });
-    const address = server.address();
-    if (typeof address === 'object' && address !== null) ports.push(address.port);
-  }
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

@@ -10,7 +10,6 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -55,18 +54,6 @@ function installClinic() {
     stdio: 'inherit',
   });
   if (status !== 0) fail('clinic could not be installed; the lines above say why');
-}
-
-/** Ports that nobody listens on. */
-async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(
-    servers.map(
-      (server) => new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server.address().port))),
-    ),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 /** Starts a node; resolves with what it says when it is ready. */
@@ -123,6 +110,7 @@ async function main() {
   if (!existsSync(join(root, 'dist', 'src', 'cli', 'main.js'))) fail('compile the package first, with "npm run build"');
   installClinic();
   const { Admin } = await import('../../dist/src/client/admin.js');
+  const { freePorts } = await import('../../dist/bench/free-ports.js');
   const folder = mkdtempSync(join(tmpdir(), 'varve-profile-'));
   const ports = await freePorts(3);
   const brokers = ports.map((port) => `127.0.0.1:${port}`);
