@@ -149,9 +149,11 @@ std::optional<Failure> JournalFiles::fill(JournalFile& file, bool created) {
     error = write_zeros(file.file.get(), present, file_bytes_, [&](uint64_t from, uint64_t length) {
       if (background_.stopping()) return ECANCELED;
       if (urgent_.load(std::memory_order_relaxed)) return 0;
-      // Only paces: an error of the device shows at the sync below.
-      sync_file_range(file.file.get(), static_cast<off_t>(from), static_cast<off_t>(length),
-                      SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+      // Waiting reports an error of the device once, here: the sync below would no longer see it. Other errors mean that
+      // this file system can't be paced.
+      const int paced = sync_file_range(file.file.get(), static_cast<off_t>(from), static_cast<off_t>(length),
+                                        SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+      if (paced != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT)) return errno;
       background_.pause(kPauseRatio * (Clock::now() - began));
       began = Clock::now();
       return 0;

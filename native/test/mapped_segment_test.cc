@@ -20,6 +20,8 @@ namespace {
 constexpr uint64_t kKiB = 1024;
 constexpr uint64_t kMiB = 1024 * kKiB;
 
+const auto kNoPause = [](std::chrono::nanoseconds) {};
+
 std::shared_ptr<Health> healthy() { return std::make_shared<Health>(); }
 
 SegmentRef create(const std::string& path, uint64_t reserve, std::shared_ptr<Health> health = healthy()) {
@@ -155,7 +157,7 @@ TEST_CASE("preparing and syncing on another thread never disturbs appends") {
   std::thread background([&] {
     while (!done) {
       segment->prepare(stored);
-      CHECK(!segment->sync(stored));
+      CHECK(!segment->sync(stored, kNoPause));
     }
   });
   for (int i = 0; i < 20000; i++) {
@@ -171,6 +173,19 @@ TEST_CASE("preparing and syncing on another thread never disturbs appends") {
   }
 }
 
+TEST_CASE("a large sync is paced: it pauses after each of its pieces, and only for what is new") {
+  const TemporaryDirectory directory;
+  const auto segment = create(directory.file("0.log"), 16 * kMiB);
+  append(segment, std::vector<uint8_t>(5 * kMiB, 1));
+  int pauses = 0;
+  const auto count = [&](std::chrono::nanoseconds) { pauses++; };
+  CHECK(!segment->sync(segment->size(), count));
+  CHECK(pauses == 5);
+  append(segment, std::vector<uint8_t>(1000, 1));
+  CHECK(!segment->sync(segment->size(), count));
+  CHECK(pauses == 5);
+}
+
 TEST_CASE("after a failure anywhere in the store, appends fail with the first one") {
   const TemporaryDirectory directory;
   const auto health = healthy();
@@ -182,7 +197,7 @@ TEST_CASE("after a failure anywhere in the store, appends fail with the first on
   const auto failure = segment->append(segment->base(), 1, position);
   REQUIRE(failure);
   CHECK(failure->message == "first");
-  CHECK(segment->sync(3));
+  CHECK(segment->sync(3, kNoPause));
   CHECK(segment->size() == 3);
 }
 
