@@ -79,10 +79,6 @@ export class Checkpointer {
     return this.#parts.journal.lastTicket === this.#coveredTicket;
   }
 
-  get isDue(): boolean {
-    return this.uncoveredBytes >= this.#parts.journalMaxBytes / 2;
-  }
-
   /** One checkpoint. Never two at a time: the caller sees to it. With `closing`, the logs' active indexes are written too. */
   async run(options: { readonly closing?: boolean } = {}): Promise<void> {
     const { disk, journal, queue, logs, states } = this.#parts;

@@ -28,6 +28,9 @@ export interface CommitLimits {
 }
 
 const INITIAL_CAPACITY = 1024;
+/** What the journal adds to a record, and (with its padding) to a group. */
+const RECORD_OVERHEAD_BYTES = 80;
+const GROUP_OVERHEAD_BYTES = 4096;
 const FLUSH_MODES = ['sync', 'async', 'none'] as const;
 const MODES = { sync: 0, async: 1, none: 2 } as const;
 
@@ -54,12 +57,16 @@ export class CommitQueue {
   #asyncBytes = 0;
   #oldestAsync = 0;
   #journalFull = false;
+  #admitting = false;
   #failed: Error | undefined;
   /** Appends that are held back, in turn. */
   readonly #waiting: Readonly<Record<FlushMode, Waiter[]>> = { sync: [], async: [], none: [] };
   readonly #touched: CommitTarget[] = [];
   /** Bytes given to the journal since the store was opened, with an estimate of its own overhead. */
   journalledBytes = 0;
+  /** `onAlarm` is called when `journalledBytes` has reached this; it sets the next one. */
+  alarmAtBytes = Number.POSITIVE_INFINITY;
+  onAlarm: () => void = () => {};
 
   constructor(limits: CommitLimits, now: () => number = () => performance.now()) {
     this.#limits = limits;
@@ -93,7 +100,7 @@ export class CommitQueue {
     this.#generations[at] = generation;
     this.#bytes[at] = bytes;
     this.#modes[at] = MODES[mode];
-    this.journalledBytes += bytes + 64;
+    this.journalledBytes += bytes + RECORD_OVERHEAD_BYTES;
     if (mode === 'sync') {
       this.#syncBytes += bytes;
     } else if (mode === 'async') {
@@ -102,6 +109,7 @@ export class CommitQueue {
       if (this.#asyncBytes === 0) this.#oldestAsync = now;
       this.#asyncBytes += bytes;
     }
+    if (this.journalledBytes >= this.alarmAtBytes) this.onAlarm();
   }
 
   /** `done` runs once: without an error when durable, with one when the store failed before that. */
@@ -110,7 +118,7 @@ export class CommitQueue {
     this.#calls[at] = done;
     this.#modes[at] = MODES.none;
     this.#bytes[at] = 0;
-    this.journalledBytes += 128;
+    this.journalledBytes += RECORD_OVERHEAD_BYTES;
   }
 
   #add(ticket: number): number {
@@ -123,7 +131,7 @@ export class CommitQueue {
   onDurable(ticket: number): void {
     if (this.#failed !== undefined) return;
     invariant(ticket < this.#tail, `ticket ${ticket} is durable, but only ${this.#tail - 1} were submitted`);
-    this.journalledBytes += 4096;
+    this.journalledBytes += GROUP_OVERHEAD_BYTES;
     const touched = this.#touched;
     while (this.#head <= ticket) {
       const at = this.#head++ & this.#mask;
@@ -167,8 +175,9 @@ export class CommitQueue {
   }
 
   set journalFull(full: boolean) {
+    const released = this.#journalFull && !full;
     this.#journalFull = full;
-    if (!full) this.#admit();
+    if (released) this.#admit();
   }
 
   throttledFor(mode: FlushMode): boolean {
@@ -195,13 +204,19 @@ export class CommitQueue {
     return new Promise((resolve, reject) => this.runWhenWritable(mode, resolve, reject));
   }
 
-  /** Each one that is let in may fill the limit again: then the rest waits on. */
+  /** Each one that is let in may fill the limit again: then the rest waits on. What they do may come back here. */
   #admit(): void {
-    for (const mode of FLUSH_MODES) {
-      const waiters = this.#waiting[mode];
-      let count = 0;
-      while (count < waiters.length && !this.throttledFor(mode)) waiters[count++]!.run();
-      if (count > 0) waiters.splice(0, count);
+    if (this.#admitting) return;
+    this.#admitting = true;
+    try {
+      for (const mode of FLUSH_MODES) {
+        const waiters = this.#waiting[mode];
+        let count = 0;
+        while (count < waiters.length && !this.throttledFor(mode)) waiters[count++]!.run();
+        if (count > 0) waiters.splice(0, count);
+      }
+    } finally {
+      this.#admitting = false;
     }
   }
 

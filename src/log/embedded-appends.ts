@@ -10,6 +10,9 @@ import type { AppendedRange } from './log.js';
 /** Appends a finished batch. @throws VarveError */
 export type AppendBatch = (batch: Buffer) => AppendedRange;
 
+/** About a tenth of a millisecond of work. */
+const MAX_BYTES_PER_TURN = 256 * 1024;
+
 interface Waiter {
   readonly range: AppendedRange;
   readonly resolve: (range: AppendedRange) => void;
@@ -23,6 +26,7 @@ export class EmbeddedAppends {
   readonly #builder = new BatchBuilder();
   /** In offset order. */
   #waiters: Waiter[] = [];
+  #bytesThisTurn = 0;
   /** The latest append that is still being compressed: later ones queue up behind it. */
   #encoding: Promise<unknown> | undefined;
 
@@ -68,8 +72,23 @@ export class EmbeddedAppends {
 
   #store(batch: Buffer): Promise<AppendedRange> | AppendedRange {
     const range = this.#append(batch);
-    if (!this.#awaitDurable) return range;
+    if (!this.#awaitDurable) return this.#turn(range, batch.length);
     return new Promise((resolve, reject) => this.#waiters.push({ range, resolve, reject }));
+  }
+
+  /**
+   * An append from memory is acknowledged at once; but a loop of them never leaves the microtask queue, and would starve
+   * everything else of the process, back-pressure included. So after some bytes the event loop gets its turn.
+   */
+  #turn(range: AppendedRange, bytes: number): Promise<AppendedRange> | AppendedRange {
+    if (this.#bytesThisTurn === 0) {
+      setImmediate(() => {
+        this.#bytesThisTurn = 0;
+      });
+    }
+    this.#bytesThisTurn += bytes;
+    if (this.#bytesThisTurn < MAX_BYTES_PER_TURN) return range;
+    return new Promise((resolve) => setImmediate(() => resolve(range)));
   }
 
   async #storeInTurn(encoded: Promise<Buffer>): Promise<AppendedRange> {

@@ -111,7 +111,7 @@ export class Store {
       asyncMaxMs: Math.max(1, Math.floor(options.asyncMaxMs / 2)),
       asyncMaxBytes: Math.floor(options.asyncMaxBytes / 2),
       spareFiles: found.journalFiles,
-      onDurable: (ticket) => this.#onDurable(ticket),
+      onDurable: (ticket) => this.#queue.onDurable(ticket),
       onFailure: (error) => this.#fail(error),
     });
     this.#checkpointer = new Checkpointer({
@@ -129,6 +129,8 @@ export class Store {
       states: this.#states,
     });
     this.#host = this.#makeHost();
+    this.#queue.onAlarm = () => this.#watchJournal();
+    this.#watchJournal();
     this.#timer = setInterval(() => {
       if (!this.#checkpointer.isIdle) this.#queueCheckpoint();
     }, options.checkpointIntervalMs);
@@ -301,10 +303,14 @@ export class Store {
     }
   }
 
-  #onDurable(ticket: number): void {
-    this.#queue.onDurable(ticket);
-    if (this.#checkpointer.isDue) this.#queueCheckpoint();
-    if (this.#checkpointer.uncoveredBytes >= this.options.journalMaxBytes) this.#queue.journalFull = true;
+  /** Checkpoints at half of what the journal may hold; at all of it appends wait. */
+  #watchJournal(): void {
+    const max = this.options.journalMaxBytes;
+    const uncovered = this.#checkpointer.uncoveredBytes;
+    const covered = this.#queue.journalledBytes - uncovered;
+    this.#queue.alarmAtBytes = uncovered < max / 2 ? covered + max / 2 : uncovered < max ? covered + max : Infinity;
+    if (uncovered >= max / 2) this.#queueCheckpoint();
+    this.#queue.journalFull = uncovered >= max;
   }
 
   #queueCheckpoint(): void {
@@ -319,13 +325,12 @@ export class Store {
   async #runCheckpoint(): Promise<void> {
     try {
       await this.#checkpointer.run();
-      // While it ran, as much again may have come in; if appends wait for it, nothing else would start the next one.
-      if (this.#checkpointer.isDue) this.#queueCheckpoint();
     } catch (error) {
-      // The old checkpoint still stands: no space is tried again at the next turn.
+      // The old checkpoint still stands: no space is tried again when the timer says so.
       if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') this.#fail(error);
+      return;
     }
-    this.#queue.journalFull = this.#checkpointer.uncoveredBytes >= this.options.journalMaxBytes;
+    this.#watchJournal();
   }
 
   /** The first failure counts; the store never gets better. */

@@ -8,41 +8,60 @@ import { powerCutImage, temporaryDirectory } from './crash-image.js';
 const MIB = 1024 * 1024;
 const OPTIONS = { create: true, journalFileBytes: MIB, journalMaxBytes: 4 * MIB, checkpointIntervalMs: 3_600_000 };
 
-test('the journal stays within its limit however much is appended, and nothing is lost', async () => {
-  const path = temporaryDirectory();
-  const store = await openStore(path, OPTIONS);
-  const logs = [await store.openLog('t', 0, { segmentBytes: MIB }), await store.openLog('t', 1, { segmentBytes: MIB })];
-  let inFlight: Promise<unknown>[] = [];
-  let most = 0;
-  for (let i = 0; i < 400; i++) {
-    inFlight.push(logs[i % 2]!.append([{ value: `${i}`.padEnd(100_000, '.') }]));
-    if (inFlight.length === 16) {
-      await Promise.all(inFlight);
-      inFlight = [];
-      most = Math.max(most, readdirSync(join(path, 'journal')).length);
+test.each(['sync', 'none'] as const)(
+  'the journal stays within its limit however much is appended under flush %s',
+  async (flush) => {
+    const path = temporaryDirectory();
+    const store = await openStore(path, OPTIONS);
+    const options = { segmentBytes: MIB, flush };
+    const logs = [await store.openLog('t', 0, options), await store.openLog('t', 1, options)];
+    let inFlight: Promise<unknown>[] = [];
+    let most = 0;
+    for (let i = 0; i < 400; i++) {
+      inFlight.push(logs[i % 2]!.append([{ value: `${i}`.padEnd(100_000, '.') }]));
+      if (inFlight.length === 16) {
+        await Promise.all(inFlight);
+        inFlight = [];
+        most = Math.max(most, readdirSync(join(path, 'journal')).length);
+      }
     }
-  }
-  await Promise.all(inFlight);
-  const { checkpoints, journal } = store.stats();
-  expect(checkpoints).toBeGreaterThan(5);
-  expect(journal.fileRolls).toBeGreaterThan(20);
-  // 4 MiB of uncovered bytes, what came in before the throttle was seen, and the files prepared ahead.
-  expect(most).toBeLessThanOrEqual(12);
-  const image = powerCutImage(path, () => false);
-  await store.close();
+    await Promise.all(inFlight);
+    await logs[0]!.flush();
+    const { checkpoints, journal } = store.stats();
+    expect(checkpoints).toBeGreaterThan(5);
+    expect(journal.fileRolls).toBeGreaterThan(20);
+    // 4 MiB of uncovered bytes, what was under way when the limit was reached, and the files prepared ahead.
+    expect(most).toBeLessThanOrEqual(12);
+    const image = powerCutImage(path, () => false);
+    await store.close();
 
-  const again = await openStore(image, OPTIONS);
-  for (const partition of [0, 1]) {
-    const log = await again.openLog('t', partition, { segmentBytes: MIB });
-    expect(log.end).toBe(200);
-    for (let offset = 0; offset < 200; ) {
-      const { records, nextOffset } = await log.read(offset);
-      for (const record of records)
-        expect(Number.parseInt(String(record.value), 10)).toBe(record.offset * 2 + partition);
-      offset = nextOffset;
+    const again = await openStore(image, OPTIONS);
+    for (const partition of [0, 1]) {
+      const log = await again.openLog('t', partition, options);
+      expect(log.end).toBe(200);
+      for (let offset = 0; offset < 200; ) {
+        const { records, nextOffset } = await log.read(offset);
+        for (const record of records) {
+          expect(Number.parseInt(String(record.value), 10)).toBe(record.offset * 2 + partition);
+        }
+        offset = nextOffset;
+      }
     }
-  }
-  await again.close();
+    await again.close();
+  },
+);
+
+test('a loop of appends from memory leaves the event loop its turn', async () => {
+  const store = await openStore(temporaryDirectory(), OPTIONS);
+  const log = await store.openLog('t', 0, { flush: 'none' });
+  let turned = false;
+  setImmediate(() => {
+    turned = true;
+  });
+  let appended = 0;
+  for (; !turned && appended < 100_000; appended++) await log.append([{ value: 'x'.repeat(1000) }]);
+  expect(appended).toBeLessThan(1000);
+  await store.close();
 });
 
 test('a checkpoint of a log that was not opened this time keeps what it knows of it', async () => {

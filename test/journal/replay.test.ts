@@ -1,0 +1,149 @@
+import { expect, test } from 'vitest';
+import type { JournalRecord } from '../../src/disk/journal-format.js';
+import { encodeHardState, encodeLogStart, encodeTruncation, RecordType } from '../../src/journal/journal-records.js';
+import { type LogState, newLogState } from '../../src/journal/log-state.js';
+import { LogFold } from '../../src/journal/replay.js';
+
+const topicId = 'ab'.repeat(16);
+
+function record(type: number, generation: number, payload: Buffer, stored: Partial<JournalRecord> = {}): JournalRecord {
+  return {
+    type,
+    topicId,
+    partition: 0,
+    segmentBaseOffset: 0,
+    position: 0,
+    lastOffset: 0,
+    hwFloor: 0,
+    epoch: 0,
+    generation,
+    payload,
+    ...stored,
+  };
+}
+
+/** Stored batches: 10 bytes per offset. */
+function stored(segmentBaseOffset: number, from: number, to: number, generation = 0, hwFloor = 0): JournalRecord {
+  const position = (from - segmentBaseOffset) * 10;
+  return record(RecordType.Batches, generation, Buffer.alloc((to - from) * 10), {
+    segmentBaseOffset,
+    position,
+    lastOffset: to - 1,
+    hwFloor,
+  });
+}
+
+function truncation(
+  to: number,
+  generation: number,
+  endBase: number | undefined,
+  newTag = 0,
+  removed: number[] = [],
+): JournalRecord {
+  const payload = encodeTruncation({
+    to,
+    endSegment: endBase === undefined ? undefined : { base: endBase, tag: 0 },
+    endLength: endBase === undefined ? 0 : (to - endBase) * 10,
+    newTag,
+    removed: removed.map((base) => ({ base, tag: 0 })),
+  });
+  return record(RecordType.Truncation, generation, payload);
+}
+
+function fold(state: LogState, records: readonly JournalRecord[]): LogFold {
+  const result = new LogFold(state);
+  for (const each of records) result.apply(each);
+  return result;
+}
+
+function pieces(result: LogFold): string[] {
+  return result.pieces.map(
+    (piece) => `${piece.segmentBase}@${piece.position}+${piece.length}=[${piece.startOffset},${piece.endOffset})`,
+  );
+}
+
+const empty = newLogState('t', 0, topicId);
+const checkpointed: LogState = {
+  ...empty,
+  end: 20,
+  generation: 2,
+  segments: [
+    { base: 0, tag: 0, length: 100 },
+    { base: 10, tag: 0, length: 100 },
+  ],
+};
+
+test('appends and rolls of a new log', () => {
+  const result = fold(empty, [stored(0, 0, 5), stored(0, 5, 8, 0, 4), stored(8, 8, 9)]);
+  expect(pieces(result)).toEqual(['0@0+50=[0,5)', '0@50+30=[5,8)', '8@0+10=[8,9)']);
+  expect(result.segments).toEqual([
+    { base: 0, tag: -1, length: 80 },
+    { base: 8, tag: -1, length: -1 },
+  ]);
+  expect(result.durable).toEqual({ segmentBase: 8, position: 10, offset: 9 });
+  expect(result.hwFloor).toBe(4);
+});
+
+test('what the checkpoint covers is not replayed again', () => {
+  const result = fold(checkpointed, [
+    stored(0, 0, 10, 1),
+    truncation(10, 2, 0, 0, [10]),
+    stored(10, 10, 15, 2),
+    stored(10, 15, 20, 2),
+    stored(10, 20, 22, 2),
+  ]);
+  expect(pieces(result)).toEqual(['10@100+20=[20,22)']);
+  expect(result.removed).toEqual([]);
+  expect(result.mark).toEqual({ segmentBase: 10, position: 100, offset: 20 });
+});
+
+test('only what survives every later truncation is kept', () => {
+  const result = fold(checkpointed, [
+    stored(10, 20, 30, 2),
+    stored(30, 30, 40, 2),
+    truncation(25, 3, 10, 0, [30]),
+    stored(25, 25, 28, 3),
+    truncation(25, 4, undefined, 4, [25]),
+    stored(25, 25, 26, 4),
+  ]);
+  // The record of [20, 30) held several batches, of which the first half stays.
+  expect(pieces(result)).toEqual(['10@100+50=[20,25)', '25@0+10=[25,26)']);
+  expect(result.segments).toEqual([
+    { base: 0, tag: 0, length: 100 },
+    { base: 10, tag: 0, length: 150 },
+    { base: 25, tag: 4, length: -1 },
+  ]);
+  expect(result.removed.map(({ base }) => base)).toEqual([30, 25]);
+  expect(result.generation).toBe(4);
+});
+
+test('a truncation below the durable mark lowers it', () => {
+  const result = fold(checkpointed, [truncation(5, 3, 0, 0, [10]), stored(5, 5, 6, 3)]);
+  expect(result.mark).toEqual({ segmentBase: 5, position: 0, offset: 5 });
+  expect(result.segments.map(({ base, length }) => [base, length])).toEqual([
+    [0, 50],
+    [5, -1],
+  ]);
+});
+
+test('the last vote of the highest term and the highest log start count', () => {
+  const result = fold({ ...empty, term: 3, vote: 1 }, [
+    record(RecordType.HardState, 0, encodeHardState({ term: 2, vote: 3 })),
+    record(RecordType.HardState, 0, encodeHardState({ term: 4, vote: 0 })),
+    record(RecordType.HardState, 0, encodeHardState({ term: 4, vote: 2 })),
+    record(RecordType.LogStart, 0, encodeLogStart(9)),
+    record(RecordType.LogStart, 0, encodeLogStart(7)),
+  ]);
+  expect([result.term, result.vote, result.logStart]).toEqual([4, 2, 9]);
+});
+
+test.each([
+  ['a gap in a segment', [stored(0, 0, 5), stored(0, 6, 7)]],
+  ['a segment that begins too late', [stored(0, 0, 5), stored(6, 6, 7)]],
+  ['a generation that no truncation began', [stored(0, 0, 5), stored(0, 5, 6, 1)]],
+  ['a record of an unknown type', [record(99, 0, Buffer.alloc(0))]],
+])('%s is corruption, and is named', (_name, records) => {
+  expect(() => fold(empty, records)).toThrow(
+    expect.objectContaining({ code: 'CORRUPT_JOURNAL', message: expect.stringContaining('t-0') }),
+  );
+});
