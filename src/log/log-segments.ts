@@ -80,6 +80,7 @@ export class LogSegments {
       // A damaged segment is left as it is: the log goes on in a new one.
       const isActive = i === state.segments.length - 1 && row.damaged === undefined;
       const file = isActive ? await segments.#openActive(row) : undefined;
+      if (!isActive && row.damaged === undefined) await segments.#trim(row);
       segments.list.add(segments.#segment(row, indexes, place, row.length, end, row.damaged ?? [], file));
       place += row.length;
     }
@@ -216,6 +217,13 @@ export class LogSegments {
     this.#directoryChanged = true;
     const indexes = new SegmentIndexes(base, this.#options.indexIntervalBytes);
     return this.#segment(name, indexes, place, 0, base, [], created);
+  }
+
+  /** Space allocated ahead, or cut bytes: a file that is not mapped yet may be shortened. */
+  async #trim(row: SegmentState): Promise<void> {
+    const path = this.#path(row);
+    const size = await this.#disk.fileSize(path);
+    if (size !== undefined && size > row.length) await this.#disk.truncateFile(path, row.length);
   }
 
   async #openActive(row: SegmentState): Promise<SegmentFile> {

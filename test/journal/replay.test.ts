@@ -97,6 +97,12 @@ test('what the checkpoint covers is not replayed again', () => {
   expect(result.mark).toEqual({ segmentBase: 10, position: 100, offset: 20 });
 });
 
+test('a record that the checkpoint covers in part gives the rest', () => {
+  const result = fold(checkpointed, [stored(10, 12, 23, 2), stored(10, 23, 24, 2)]);
+  expect(pieces(result)).toEqual(['10@100+30=[20,23)', '10@130+10=[23,24)']);
+  expect(result.pieces.map((piece) => piece.skip)).toEqual([80, 0]);
+});
+
 test('only what survives every later truncation is kept', () => {
   const result = fold(checkpointed, [
     stored(10, 20, 30, 2),

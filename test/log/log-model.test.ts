@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 type Command =
   | { readonly do: 'append'; readonly sizes: readonly number[]; readonly newEpoch: boolean }
   | { readonly do: 'truncate'; readonly back: number }
-  | { readonly do: 'commit' | 'flush' | 'checkpoint' | 'reopen' | 'close-log' }
+  | { readonly do: 'commit' | 'flush' | 'checkpoint' | 'append-into-checkpoint' | 'reopen' | 'close-log' }
   | { readonly do: 'delete'; readonly share: number }
   | { readonly do: 'vote'; readonly vote: number }
   | { readonly do: 'crash'; readonly kind: 'kill' | 'power'; readonly survive: number };
@@ -34,7 +34,9 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant('truncate' as const), back: fc.integer({ min: 1, max: 9 }) }) },
   {
     weight: 5,
-    arbitrary: fc.record({ do: fc.constantFrom('commit', 'flush', 'checkpoint', 'reopen', 'close-log' as const) }),
+    arbitrary: fc.record({
+      do: fc.constantFrom('commit', 'flush', 'checkpoint', 'append-into-checkpoint', 'reopen', 'close-log' as const),
+    }),
   },
   {
     weight: 1,
@@ -144,6 +146,18 @@ class Run {
         await this.store.checkpoint();
         this.older = [];
         return;
+      case 'append-into-checkpoint': {
+        // Captured between two appends of one group commit.
+        this.#append([100], false);
+        const checkpoint = this.store.checkpoint();
+        for (let i = 0; i < 4; i++) {
+          this.#append([100, 200], false);
+          await Promise.resolve();
+        }
+        await checkpoint;
+        this.older = [];
+        return;
+      }
       case 'delete': {
         const { start, highWatermark } = this.log;
         await this.log.deleteBefore(Math.floor(start + (highWatermark - start) * step.share));
