@@ -359,8 +359,8 @@ export class Node {
     for (const entry of unpackHeader(frame.header)) {
       if (!Array.isArray(entry)) throw new VarveError('PROTOCOL_ERROR', 'an entry of a Raft frame is not an array');
       const [topicId, partition, packed, byteLength] = entry as unknown[];
-      if (!Number.isSafeInteger(byteLength) || (byteLength as number) < 0) {
-        throw new VarveError('PROTOCOL_ERROR', 'an entry of a Raft frame has no length');
+      if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(byteLength) || (byteLength as number) < 0) {
+        throw new VarveError('PROTOCOL_ERROR', 'an entry of a Raft frame has no partition or no length');
       }
       const end = position + (byteLength as number);
       if (end > body.length) throw new VarveError('PROTOCOL_ERROR', 'a Raft frame is shorter than its entries say');
