@@ -17,6 +17,7 @@ import {
   type ListOffsetsReplyHeader,
   MAX_BATCH_BYTES,
   type MetadataReplyHeader,
+  type ProduceReplyHeader,
 } from '../rpc/protocol.js';
 import { ProduceRequest } from './produce-request.js';
 import type { Replica } from './replica.js';
@@ -127,7 +128,7 @@ export class ClientSession {
     const request = new ProduceRequest(acks, parts.length, bytes, deadline, (settled, results) => {
       this.#inflightBytes -= settled.bytes;
       if (this.#inflightBytes <= this.#host.clientMaxInflightBytes / 2) connection.release(Hold.InFlight);
-      if (settled.acks !== 0) connection.reply(FrameType.ProduceReply, frame.correlationId, [results]);
+      if (settled.acks !== 0) this.#replyProduce(frame.correlationId, results);
     });
     this.#inflightBytes += bytes;
     if (this.#inflightBytes > this.#host.clientMaxInflightBytes) connection.hold(Hold.InFlight);
@@ -153,6 +154,16 @@ export class ClientSession {
         }
       }
       position = end;
+    }
+  }
+
+  /** Comes from inside a replica's work, which must not fail because an answer quotes more names than a frame can hold. */
+  #replyProduce(correlationId: number, results: ProduceReplyHeader[0]): void {
+    try {
+      this.#connection.reply(FrameType.ProduceReply, correlationId, [results]);
+    } catch (error) {
+      if (!(error instanceof VarveError)) throw error;
+      this.#connection.close(error);
     }
   }
 

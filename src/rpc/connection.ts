@@ -81,6 +81,9 @@ const MERGE_BELOW_BYTES = 2048;
 /** How long a closing connection waits for the peer to read the reason and close its side. */
 const LINGER_MS = 1000;
 
+/** An Error frame says no more than this. */
+const MAX_MESSAGE_CHARS = 2000;
+
 /** Requests are checked against their deadlines this often. */
 const SWEEP_MS = 100;
 
@@ -266,7 +269,7 @@ export class Connection {
   }
 
   replyError(correlationId: number, error: VarveError): void {
-    this.reply(FrameType.Error, correlationId, [error.code, error.message]);
+    this.reply(FrameType.Error, correlationId, errorHeader(error));
   }
 
   /** Stops reading until each reason has been released. */
@@ -304,7 +307,7 @@ export class Connection {
   /** Ends the connection after what was queued and, if there is one, an Error frame that tells the peer why. */
   close(error?: VarveError): void {
     if (this.#state !== 'open') return;
-    if (error !== undefined) this.#enqueue(FrameType.Error, 0, [error.code, error.message], NO_BODIES);
+    if (error !== undefined) this.#enqueue(FrameType.Error, 0, errorHeader(error), NO_BODIES);
     this.flush();
     this.#reason = error ?? new VarveError('CLOSED', `the connection to ${this.remote} was closed`);
     this.#state = 'closing';
@@ -476,6 +479,11 @@ export class Connection {
 /** Replies have the odd numbers from 11 on. */
 function isReply(type: number): boolean {
   return type > 10 && type < FrameType.Raft && type % 2 === 1;
+}
+
+/** Messages quote what the peer sent: an answer must fit its frame whatever that was. */
+function errorHeader({ code, message }: VarveError): readonly unknown[] {
+  return [code, message.length <= MAX_MESSAGE_CHARS ? message : `${message.slice(0, MAX_MESSAGE_CHARS)} …`];
 }
 
 function unpackError(frame: Frame, remote: string): VarveError {
