@@ -6,7 +6,7 @@ import { VarveError } from '../src/errors.js';
 import { Cleanup } from './cleanup.js';
 import { type BenchFlags, planFrom } from './options.js';
 import { type BenchPlan, cellsOf, PRESETS } from './plan.js';
-import { Progress } from './progress.js';
+import { Progress, type StepKinds } from './progress.js';
 import { bytes, duration } from './report/format.js';
 import { resultPage } from './report/html.js';
 import { resultTables } from './report/table.js';
@@ -72,7 +72,7 @@ async function bench(flags: CommandFlags): Promise<boolean> {
     folder = cleanup.folder(flags.dir === undefined ? undefined : existingFolder(flags.dir));
     output.write(`${intentionOf(plan)}\n`);
     const command = ['varve', 'bench', ...process.argv.slice(process.argv.indexOf('bench') + 1)].join(' ');
-    const progress = (steps: number, seconds: number) => new Progress(output, steps, seconds);
+    const progress = (kinds: StepKinds) => new Progress(output, kinds);
     const result = await runBench({ plan, command, folder, cleanup, progress });
     process.stdout.write(`${resultTables(result)}\n`);
     writeConclusions(result);

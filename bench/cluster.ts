@@ -19,7 +19,7 @@ const CLUSTER_ID = 'varve-bench';
 const FLUSH_MODES: readonly FlushMode[] = ['sync', 'async', 'none'];
 const START_MS = 30_000;
 const STOP_MS = 20_000;
-const FETCH_BYTES = 1024 * 1024;
+const FETCH_BYTES = 2 * 1024 * 1024;
 const POLL_MS = 10;
 
 export function topicOf(flush: FlushMode): string {
@@ -142,13 +142,18 @@ export class BenchCluster {
   }
 
   /** Gives whole batches of [start, end), in order, as the leader serves them; the last may go beyond `end`. */
-  async readBatches(topic: string, start: number, end: number, take: (batch: Buffer) => Promise<void>): Promise<void> {
+  async readBatches(
+    topic: string,
+    start: number,
+    end: number,
+    take: (batches: readonly Buffer[]) => Promise<void>,
+  ): Promise<void> {
     if (start >= end) return;
     const consumer = new Consumer({ brokers: this.brokers, topic, partition: 0, from: start, maxBytes: FETCH_BYTES });
     try {
       for (let next = start; next < end; ) {
         const { batches, nextOffset } = await this.#orFail(consumer.fetchBatches());
-        for (const batch of batches) await take(batch);
+        await take(batches);
         next = nextOffset;
       }
     } finally {

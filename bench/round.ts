@@ -112,7 +112,7 @@ async function readBack(
   end: number,
 ): Promise<{ readonly verification: Verification; readonly compressionRatio: number }> {
   const verifier = new Verifier(load.ledger, source, start);
-  await cluster.readBatches(topic, start, end, (bytes) => verifier.addBatches(bytes));
+  await cluster.readBatches(topic, start, end, (batches) => verifier.addBatches(batches));
   const compressionRatio = verifier.storedBytes === 0 ? 1 : verifier.plainBytes / verifier.storedBytes;
   return { verification: verifier.finish(), compressionRatio };
 }

@@ -13,7 +13,7 @@ import { runSyncLoop } from './floor/sync-loop.js';
 import { killLeader } from './kill/kill-leader.js';
 import { loadEvents, makeTemplates, RecordSource, type RecordTemplates, runIdentity } from './payload/record-source.js';
 import { type BenchPlan, type CellSettings, cellName, cellsOf, floorOf, type PlanStep, roundSteps } from './plan.js';
-import type { Progress } from './progress.js';
+import type { Progress, StepKinds } from './progress.js';
 import { adviceFor } from './report/advice.js';
 import { bytes, count, milliseconds, whole } from './report/format.js';
 import {
@@ -33,6 +33,8 @@ import { durabilityDoubts, fileSystemOf, Yardstick, type YardstickReading } from
 /** Floor (a): records written at a time. 64 KiB is what floor (b) has in a frame. */
 const SYNC_LOOP_BYTES = [0, 64 * 1024];
 const SYNC_LOOP_MS = 250;
+/** What a kill test takes, most of it the election and the restart, until one was seen. */
+const KILL_SECONDS = 5;
 /** Before the leader is killed, and by the next one. */
 const KILL_RECORDS_BEFORE = 5000;
 const KILL_RECORDS_AFTER = 2000;
@@ -43,7 +45,7 @@ export interface RunOptions {
   /** Where data goes: an existing folder. */
   readonly folder: string;
   readonly cleanup: Cleanup;
-  readonly progress: (steps: number, expectedSecondsPerStep: number) => Progress;
+  readonly progress: (kinds: StepKinds) => Progress;
 }
 
 type Unpaired = Omit<CellRound, 'ratioToFloor'>;
@@ -97,23 +99,59 @@ class Run {
     const started = performance.now();
     const environment = captureEnvironment(this.#options.folder);
     const kills = this.#plan.killTests ? this.#killCells() : [];
-    const steps = roundSteps(this.#plan, 0).length * this.#plan.rounds + kills.length;
-    const progress = this.#options.progress(steps, this.#plan.seconds + this.#plan.warmUpSeconds + 0.5);
+    const progress = this.#options.progress(this.#stepKinds(kills.length));
     this.#preflight(progress);
     const floors = await this.#startFloors();
     const cluster = await this.#startCluster();
-    for (let round = 0; round < this.#plan.rounds; round += 1) await this.#round(round, cluster, floors, progress);
+    const elapsed = () => (performance.now() - started) / 1000;
+    for (let round = 0; round < this.#plan.rounds; round += 1) {
+      const before = elapsed();
+      await this.#round(round, cluster, floors, progress);
+      const another = elapsed() - before + kills.length * KILL_SECONDS;
+      if (
+        round + 1 < this.#plan.rounds &&
+        this.#isOver(elapsed() + another, `only ${round + 1} of ${this.#plan.rounds} rounds were measured`)
+      ) {
+        break;
+      }
+    }
     for (const floor of floors.values()) await floor.stop();
-    for (const cell of kills) await this.#kill(cluster, cell, progress);
+    for (const [i, cell] of kills.entries()) {
+      if (this.#isOver(elapsed() + KILL_SECONDS, `only ${i} of ${kills.length} kill tests were made`)) break;
+      await this.#kill(cluster, cell, progress);
+    }
     const killed = await cluster.stop();
     if (killed.length > 0)
       this.#findings.warnings.push(`node ${killed.join(', ')} did not close by itself and was killed`);
     progress.close();
-    return this.#result(environment, startedAt, (performance.now() - started) / 1000);
+    return this.#result(environment, startedAt, elapsed());
   }
 
   close(): void {
     this.#yardstick.close();
+  }
+
+  /** True when going on would exceed the plan's budget of time; says so in the result. */
+  #isOver(secondsThen: number, consequence: string): boolean {
+    const { budgetSeconds } = this.#plan;
+    if (budgetSeconds === undefined || secondsThen <= budgetSeconds) return false;
+    this.#findings.warnings.push(
+      `This machine was too slow for the ${budgetSeconds} s of the preset "${this.#plan.preset}": ${consequence}. --preset full takes the time it needs.`,
+    );
+    return true;
+  }
+
+  #stepKinds(kills: number): StepKinds {
+    const seconds = this.#plan.seconds + this.#plan.warmUpSeconds;
+    const steps = roundSteps(this.#plan, 0);
+    const inAllRounds = (kind: PlanStep['kind']) =>
+      this.#plan.rounds * steps.filter((step) => step.kind === kind).length;
+    return {
+      cell: { count: inAllRounds('cell'), expectedSeconds: seconds + 0.5 },
+      floor: { count: inAllRounds('floor'), expectedSeconds: seconds + 0.1 },
+      'sync-loop': { count: inAllRounds('sync-loop'), expectedSeconds: (2 * SYNC_LOOP_MS) / 1000 + 0.1 },
+      kill: { count: kills, expectedSeconds: KILL_SECONDS },
+    };
   }
 
   #preflight(progress: Progress): void {
@@ -156,7 +194,7 @@ class Run {
       const reading = this.#yardstick.read();
       readings.push(reading);
       const outcome = await this.#step(step, round, reading.medianMs, cluster, floors);
-      progress.end(name, outcome);
+      progress.end(step.kind, name, outcome);
     }
     this.#findings.yardstick.push({
       round,
@@ -252,6 +290,7 @@ class Run {
     if (fault !== undefined) this.#findings.failures.push(`${name}: ${fault}`);
     this.#findings.kills.push(result);
     progress.end(
+      'kill',
       name,
       `${whole(result.verified.lost)} of ${whole(result.acknowledged)} acknowledged lost, down ${whole(result.unavailableMs)} ms`,
     );

@@ -4,15 +4,10 @@
  * A record is known by (run, producer, sequence), and its bytes follow from these (record-source.ts), so the comparison
  * with what it must be is exact: stronger than a hash, and as cheap.
  */
-import { forEachRecordAsync } from '../src/record/decode.js';
-import {
-  BATCH_HEADER_BYTES,
-  baseOffsetAt,
-  batchSizeAt,
-  isControlAt,
-  lastOffsetAt,
-} from '../src/record/record-batch.js';
+import { forEachRecord, forEachRecordAsync } from '../src/record/decode.js';
+import { BATCH_HEADER_BYTES, baseOffsetAt, codecAt, isControlAt, lastOffsetAt } from '../src/record/record-batch.js';
 import { VarveError } from '../src/errors.js';
+import type { RecordVisitor } from '../src/record/record-visitor.js';
 import type { Ledger } from './ledger.js';
 import type { RecordSource } from './payload/record-source.js';
 
@@ -40,6 +35,35 @@ export interface Verification {
 }
 
 const FINDINGS_MAX = 5;
+
+/** A batch decompressed: where the values of its records lie in `section`. */
+interface OpenedBatch {
+  section: Buffer;
+  readonly offsets: number[];
+  readonly starts: number[];
+  readonly lengths: number[];
+}
+
+function isPlain(batch: Buffer): boolean {
+  return batch.length < BATCH_HEADER_BYTES || codecAt(batch, 0) === 0;
+}
+
+/** Never rejects, so that batches may be opened side by side: what is wrong with one is its own matter. */
+async function openBatch(batch: Buffer): Promise<OpenedBatch | VarveError> {
+  const opened: OpenedBatch = { section: batch, offsets: [], starts: [], lengths: [] };
+  const visit: RecordVisitor = (offset, _time, bytes, _key, _keyLength, start, length) => {
+    opened.section = bytes;
+    opened.offsets.push(offset);
+    opened.starts.push(start);
+    opened.lengths.push(length);
+  };
+  try {
+    await forEachRecordAsync(batch, 0, batch.length, visit, { checkCrc: true });
+    return opened;
+  } catch (error) {
+    return error instanceof VarveError ? error : new VarveError('CORRUPT_BATCH', String(error), { cause: error });
+  }
+}
 
 export class Verifier {
   readonly #ledger: Ledger;
@@ -73,20 +97,20 @@ export class Verifier {
     return this.#nextOffset;
   }
 
-  /** Whole batches, as they lie in the log, one run after the other. Checks their CRCs, then every record. */
-  async addBatches(bytes: Buffer): Promise<void> {
-    for (let at = 0; at < bytes.length; ) {
-      const end = at + BATCH_HEADER_BYTES <= bytes.length ? at + batchSizeAt(bytes, at) : bytes.length;
+  /**
+   * Whole batches, in the order of the log. Checks their CRCs, then every record. What has to be decompressed is, side
+   * by side; what was found in it is looked at in order.
+   */
+  async addBatches(batches: readonly Buffer[]): Promise<void> {
+    const opened = batches.map((batch) => (isPlain(batch) ? undefined : openBatch(batch)));
+    for (const [i, batch] of batches.entries()) {
       try {
-        await this.#addBatch(bytes, at, end);
+        this.#addBatch(batch, await opened[i]);
       } catch (error) {
         if (!(error instanceof VarveError)) throw error;
         this.#corrupt += 1;
         this.#note(`a damaged batch from offset ${this.#nextOffset} on: ${error.message}`);
       }
-      // Behind a length that cannot be, nothing can be told apart any more.
-      if (end <= at) return;
-      at = end;
     }
   }
 
@@ -149,25 +173,26 @@ export class Verifier {
     };
   }
 
-  async #addBatch(bytes: Buffer, at: number, end: number): Promise<void> {
-    const first = baseOffsetAt(bytes, at);
+  #addBatch(batch: Buffer, opened: OpenedBatch | VarveError | undefined): void {
+    if (opened instanceof VarveError) throw opened;
+    const first = baseOffsetAt(batch, 0);
     // A fetch may begin inside a batch that was given before.
     if (first < this.#nextOffset) return;
-    this.cover(first, lastOffsetAt(bytes, at) + 1);
-    if (isControlAt(bytes, at)) return;
-    let plain = bytes;
-    await forEachRecordAsync(
-      bytes,
-      at,
-      end,
-      (offset, _timestamp, section, _keyStart, _keyLength, valueStart, valueLength) => {
-        plain = section;
-        this.addRecord(offset, section, valueStart, valueLength);
-      },
-      { checkCrc: true },
-    );
-    this.storedBytes += end - at;
-    this.plainBytes += plain === bytes ? end - at : BATCH_HEADER_BYTES + plain.length;
+    this.cover(first, lastOffsetAt(batch, 0) + 1);
+    if (isControlAt(batch, 0)) return;
+    this.storedBytes += batch.length;
+    if (opened === undefined) {
+      this.plainBytes += batch.length;
+      const visit: RecordVisitor = (offset, _time, bytes, _key, _keyLength, start, length) => {
+        this.addRecord(offset, bytes, start, length);
+      };
+      forEachRecord(batch, 0, batch.length, visit, { checkCrc: true });
+      return;
+    }
+    this.plainBytes += BATCH_HEADER_BYTES + opened.section.length;
+    for (const [i, start] of opened.starts.entries()) {
+      this.addRecord(opened.offsets[i] as number, opened.section, start, opened.lengths[i] as number);
+    }
   }
 
   #found(

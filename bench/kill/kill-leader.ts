@@ -84,7 +84,7 @@ export async function killLeader(
     }
     const end = await settledEnd(cluster, topic, load.ledger, { acks: cell.acks, start, hadFailure: true });
     const verifier = new Verifier(load.ledger, source, start);
-    await cluster.readBatches(topic, start, end, (bytes) => verifier.addBatches(bytes));
+    await cluster.readBatches(topic, start, end, (batches) => verifier.addBatches(batches));
     const verified = verifier.finish();
     const restartedAt = performance.now();
     cluster.node(killed).start();

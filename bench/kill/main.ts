@@ -157,7 +157,7 @@ class KillTest {
         async (batch) => {
           const offset = baseOffsetAt(batch, 0);
           while (offset >= (this.#episodes[episode + 1]?.start ?? Number.POSITIVE_INFINITY)) episode += 1;
-          await verifiers[episode]?.addBatches(batch);
+          await verifiers[episode]?.addBatches([batch]);
         },
       );
       if (reached < end)

@@ -10,7 +10,13 @@ function written(isTTY: boolean): { readonly text: () => string; readonly progre
       text += more;
     },
   };
-  return { text: () => text, progress: new Progress(output, 2, 30) };
+  return {
+    text: () => text,
+    progress: new Progress(output, {
+      cell: { count: 1, expectedSeconds: 20 },
+      kill: { count: 1, expectedSeconds: 40 },
+    }),
+  };
 }
 
 describe('progress', () => {
@@ -18,13 +24,13 @@ describe('progress', () => {
     const { text, progress } = written(false);
     progress.say('hello');
     progress.begin('first');
-    progress.end('first', 'done');
+    progress.end('cell', 'first', 'done');
     progress.begin('second');
-    progress.end('second', 'done too');
+    progress.end('kill', 'second', 'done too');
     progress.close();
     const lines = text().split('\n');
     expect(lines[0]).toBe('hello');
-    expect(lines[1]).toMatch(/^\[1\/2, \d+ s left\] first: done$/);
+    expect(lines[1]).toMatch(/^\[1\/2, 40 s left\] first: done$/);
     expect(lines[2]).toMatch(/^\[2\/2, 0 s left\] second: done too$/);
     expect(text()).not.toContain('\u001b');
   });
