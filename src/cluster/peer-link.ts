@@ -3,7 +3,7 @@
  *
  * Messages of all groups are collected during a pass and leave at its end: one Raft frame for the control connection
  * (votes, heartbeats, acknowledgements), and frames of at most DATA_FRAME_BYTES (unless one batch is larger) for the
- * data connection. A message for a connection that is down is dropped: Raft takes the network to lose messages.
+ * data connection. A message for a connection that is down or full is dropped: Raft takes the network to lose messages.
  *
  * The node with the higher id dials, with back-off and jitter; the other one accepts. The control connection always
  * carries something (an empty frame if need be), so silence means that the peer or the path to it is gone: both
@@ -162,10 +162,9 @@ export class PeerLink {
     this.#dataBytes = 0;
     const connection = this.#connections.data;
     if (connection === undefined || entries.length === 0) return;
-    if (!connection.send(FrameType.Raft, entries, bodies)) {
-      // The peer takes nothing: what lies in the way is older than what Raft will send after a reconnect.
-      connection.destroy(new VarveError('OVERLOADED', `node ${this.id} does not take its data`));
-    }
+    // A frame that is refused for what lies in the way is lost, which Raft is made for. To connect anew instead would lose
+    // the rest, too: a follower that lacks more of all its partitions than a connection takes would never get anything.
+    connection.send(FrameType.Raft, entries, bodies);
   }
 
   #onClose(channel: PeerChannel, connection: Connection, error: VarveError): void {
