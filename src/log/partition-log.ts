@@ -101,6 +101,8 @@ export class PartitionLog implements Log, CommitTarget {
   readonly #epochs: EpochIndex;
 
   #start: number;
+  /** The start that the journal was told of: what is below it is being deleted. */
+  #startSubmitted: number;
   #end: number;
   #lastEpoch: number;
   #durable: number;
@@ -141,6 +143,7 @@ export class PartitionLog implements Log, CommitTarget {
       return this.#produce(batch, 0, batch.length, Math.max(this.#lastEpoch, 0));
     }, options.flush === 'sync');
     this.#start = state.logStart;
+    this.#startSubmitted = state.logStart;
     this.#end = state.end;
     this.#lastEpoch = this.#epochs.lastEpoch;
     this.#durable = state.end;
@@ -320,6 +323,7 @@ export class PartitionLog implements Log, CommitTarget {
       );
     }
     if (offset <= this.#start) return;
+    this.#startSubmitted = Math.max(this.#startSubmitted, offset);
     await this.record(RecordType.LogStart, encodeLogStart(offset));
     await this.#host.exclusive(async () => {
       if (offset <= this.#start) return;
@@ -412,7 +416,7 @@ export class PartitionLog implements Log, CommitTarget {
       topicId: this.topicId,
       term: this.#hardState.term,
       vote: this.#hardState.vote,
-      logStart: this.#start,
+      logStart: this.#startSubmitted,
       end: this.#end,
       hwFloor: Math.min(this.#highWatermark, this.#end),
       generation: this.#generation,
