@@ -21,6 +21,8 @@ import type { PartitionLog } from './partition-log.js';
 
 export const EPOCH_FILE = 'leader-epoch-checkpoint';
 
+const PARALLEL_LOGS = 4;
+
 export interface CheckpointerParts {
   readonly disk: Disk;
   readonly journal: Journal;
@@ -91,7 +93,7 @@ export class Checkpointer {
 
     try {
       await journal.flush();
-      for (const each of work) await this.#makeDurable(each, options.closing ?? false);
+      await this.#makeAllDurable(work, options.closing ?? false);
       const checkpoint = encodeCheckpoint({
         sequence: this.#sequence + 1,
         directoryId: this.#parts.directoryId,
@@ -124,6 +126,16 @@ export class Checkpointer {
     await this.#parts.journal.flush();
     await this.#makeDurable(work, true);
     return work.state;
+  }
+
+  /** A few logs at a time: parallel syncs help, many of them would crowd out the journal's. */
+  async #makeAllDurable(work: readonly LogWork[], closing: boolean): Promise<void> {
+    const rest = work.values();
+    const worker = async (): Promise<void> => {
+      for (const each of rest) await this.#makeDurable(each, closing);
+    };
+    const results = await Promise.allSettled(Array.from({ length: PARALLEL_LOGS }, worker));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   async #makeDurable({ log, work }: LogWork, closing: boolean): Promise<void> {

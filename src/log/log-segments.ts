@@ -26,7 +26,8 @@ const PREPARE_BYTES = 8 * 1024 * 1024;
 /** What one checkpoint does for a log's files before it may call its state durable. */
 export interface SegmentWork {
   readonly dirty: readonly Segment[];
-  readonly sealed: readonly Segment[];
+  /** Sealed segments whose index files are old, and their lengths: one that is cut meanwhile is left to the next one. */
+  readonly sealed: readonly { readonly segment: Segment; readonly length: number }[];
   readonly aside: readonly SetAside[];
   readonly directoryChanged: boolean;
 }
@@ -150,7 +151,9 @@ export class LogSegments {
     const active = this.list.active;
     const dirty = this.list.all.filter((segment) => segment.dirty);
     for (const segment of dirty) segment.dirty = false;
-    const sealed = this.list.all.filter((segment) => segment !== active && segment.indexes.dirty);
+    const sealed = this.list.all
+      .filter((segment) => segment !== active && segment.indexes.dirty)
+      .map((segment) => ({ segment, length: segment.length }));
     const directoryChanged = this.#directoryChanged;
     this.#directoryChanged = false;
     return { dirty, sealed, aside: [...this.#aside], directoryChanged };
@@ -159,7 +162,9 @@ export class LogSegments {
   /** Does that work, but for the set-aside files, which must outlive the checkpoint before. */
   async doWork(work: SegmentWork): Promise<void> {
     for (const segment of work.dirty) if (!segment.isClosed) await segment.file.sync();
-    for (const segment of work.sealed) if (!segment.isClosed) await segment.indexes.save(this.#disk, segment.stem);
+    for (const { segment, length } of work.sealed) {
+      if (!segment.isClosed && segment.length === length) await segment.indexes.save(this.#disk, segment.stem);
+    }
     for (const entry of work.aside) {
       if (entry.renamed) continue;
       entry.segment.close();

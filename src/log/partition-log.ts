@@ -18,20 +18,11 @@ import { encodeHardState, encodeLogStart, encodeTruncation, RecordType } from '.
 import type { LogState } from '../journal/log-state.js';
 import type { EpochEnd, HardState } from '../raft/types.js';
 import { encodeControlBatch } from '../record/control-batch.js';
-import {
-  baseOffsetAt,
-  batchSizeAt,
-  epochAt,
-  isControlAt,
-  lastOffsetAt,
-  lastOffsetDeltaAt,
-  maxTimestampAt,
-  stampBatch,
-} from '../record/record-batch.js';
+import { baseOffsetAt, batchSizeAt, epochAt, lastOffsetDeltaAt, maxTimestampAt } from '../record/record-batch.js';
 import type { Compression, RecordInput } from '../record/types.js';
-import { validateProducedBatch, validateStoredBatch } from '../record/validate-batch.js';
 import type { Segment } from '../segment/segment.js';
 import { BatchLocator } from './batch-locator.js';
+import { checkReplicated, checkRunSize, stampProduced } from './batch-run.js';
 import { BatchTail } from './batch-tail.js';
 import type { CommitQueue, CommitTarget } from './commit-queue.js';
 import { EmbeddedAppends } from './embedded-appends.js';
@@ -47,9 +38,6 @@ import type {
 import { LogReader } from './log-reader.js';
 import type { LogSegments } from './log-segments.js';
 import type { LogOptions } from './options.js';
-
-/** The largest run of batches given to one append: what one frame can carry. */
-export const MAX_RUN_BYTES = 8 * 1024 * 1024;
 
 /** What a log needs of its store. */
 export interface LogHost {
@@ -229,18 +217,12 @@ export class PartitionLog implements Log, CommitTarget {
   }
 
   #produce(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange {
-    this.#checkRun(start, end);
+    checkRunSize(start, end, this.name);
     invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
-    const limit = this.options.maxBatchBytes;
-    for (let pos = start; pos < end; ) pos += validateProducedBatch(bytes, pos, end, limit);
     const baseOffset = this.#end;
-    let offset = baseOffset;
-    for (let pos = start; pos < end; pos += batchSizeAt(bytes, pos)) {
-      stampBatch(bytes, pos, offset, epoch);
-      offset += lastOffsetDeltaAt(bytes, pos) + 1;
-    }
-    this.#store(bytes, start, end, offset, this.#flush);
-    return { baseOffset, lastOffset: offset - 1 };
+    const endOffset = stampProduced(bytes, start, end, baseOffset, epoch, this.options.maxBatchBytes);
+    this.#store(bytes, start, end, endOffset, this.#flush);
+    return { baseOffset, lastOffset: endOffset - 1 };
   }
 
   appendControl(kind: ControlKind, value: Uint8Array, epoch: number): AppendedRange {
@@ -254,28 +236,19 @@ export class PartitionLog implements Log, CommitTarget {
 
   appendReplicated(bytes: Buffer, start: number, end: number, maxEpoch: number): AppendedRange {
     this.#checkAccepting();
-    this.#checkRun(start, end);
+    checkRunSize(start, end, this.name);
     const baseOffset = this.#end;
-    let offset = baseOffset;
-    let epoch = this.#lastEpoch;
-    let hasControl = false;
-    for (let pos = start; pos < end; ) {
-      // The hard limit, not the setting: a setting lowered later must not strand what a leader accepted.
-      const size = validateStoredBatch(bytes, pos, end, MAX_RUN_BYTES);
-      const batchEpoch = epochAt(bytes, pos);
-      if (baseOffsetAt(bytes, pos) !== offset || batchEpoch < epoch || batchEpoch > maxEpoch) {
-        throw new VarveError(
-          'CORRUPT_BATCH',
-          `${this.name}: a replicated batch has base offset ${baseOffsetAt(bytes, pos)} and epoch ${batchEpoch}; it must start at ${offset} with an epoch from ${epoch} to ${maxEpoch}`,
-        );
-      }
-      epoch = batchEpoch;
-      hasControl ||= isControlAt(bytes, pos);
-      offset = lastOffsetAt(bytes, pos) + 1;
-      pos += size;
-    }
-    this.#store(bytes, start, end, offset, hasControl ? 'sync' : this.#flush);
-    return { baseOffset, lastOffset: offset - 1 };
+    const { endOffset, hasControl } = checkReplicated(
+      bytes,
+      start,
+      end,
+      baseOffset,
+      this.#lastEpoch,
+      maxEpoch,
+      this.name,
+    );
+    this.#store(bytes, start, end, endOffset, hasControl ? 'sync' : this.#flush);
+    return { baseOffset, lastOffset: endOffset - 1 };
   }
 
   truncate(to: number): void {
@@ -541,15 +514,6 @@ export class PartitionLog implements Log, CommitTarget {
       throw this.#host.fail(error);
     }
     this.#queue.addRecord(ticket, done);
-  }
-
-  #checkRun(start: number, end: number): void {
-    if (start >= end || end - start > MAX_RUN_BYTES) {
-      throw new VarveError(
-        'INVALID_ARGUMENT',
-        `${this.name}: an append of ${end - start} bytes: give at least one batch and at most ${MAX_RUN_BYTES} bytes`,
-      );
-    }
   }
 
   #checkOpen(): void {

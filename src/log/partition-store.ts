@@ -16,6 +16,7 @@ import { CHECKPOINT_FILE, encodeCheckpoint } from '../journal/checkpoint.js';
 import { encodeRelaxed, RecordType } from '../journal/journal-records.js';
 import { type LogState, logKey, newLogState } from '../journal/log-state.js';
 import { checkPartition, checkTopicId, checkTopicName, partitionDirectory } from '../segment/file-names.js';
+import { MAX_RUN_BYTES } from './batch-run.js';
 import { Checkpointer } from './checkpointer.js';
 import { CommitQueue } from './commit-queue.js';
 import {
@@ -31,7 +32,7 @@ import {
 import type { Log, RecoveryReport } from './log.js';
 import { LogSegments } from './log-segments.js';
 import type { LogOptions, StoreOptions } from './options.js';
-import { type LogHost, MAX_RUN_BYTES, PartitionLog } from './partition-log.js';
+import { type LogHost, PartitionLog } from './partition-log.js';
 import { resolveLogOptions, resolveStoreOptions } from './resolved-options.js';
 import { cleanReport, recoverStore, type StoreRecovery } from './store-recovery.js';
 

@@ -177,3 +177,25 @@ test('offsetForTimestamp does not look above the high watermark', async () => {
   expect(await log.offsetForTimestamp(15)).toEqual({ offset: 1, timestamp: 20 });
   await store.close();
 });
+
+test('offsetForTimestamp knows what a truncation left, also between index entries', async () => {
+  const store = await openEmpty();
+  const log = await store.openLog('t', 0, { replicated: true, indexIntervalBytes: 1024 });
+  const times = Array.from({ length: 300 }, (_, i) => 1000 + i);
+  for (const time of times) produce(log, ['x'.repeat(100)], time);
+  for (const cut of [251, 137, 136, 60]) {
+    log.truncate(cut);
+    await log.flush();
+    expect(await log.offsetForTimestamp(0)).toBeUndefined();
+  }
+  log.advanceHighWatermark(60);
+  for (const wanted of [0, 1000, 1030, 1058, 1059]) {
+    const offset = Math.max(0, wanted - 1000);
+    expect(await log.offsetForTimestamp(wanted)).toEqual({ offset, timestamp: 1000 + offset });
+  }
+  expect(await log.offsetForTimestamp(1060)).toBeUndefined();
+  produce(log, ['younger'], 5000);
+  log.advanceHighWatermark(61);
+  expect(await log.offsetForTimestamp(1060)).toEqual({ offset: 60, timestamp: 5000 });
+  await store.close();
+});

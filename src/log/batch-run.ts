@@ -1,0 +1,85 @@
+/**
+ * A run of whole batches that is about to be appended: checked as one, before any of it is stored.
+ */
+import { VarveError } from '../errors.js';
+import {
+  baseOffsetAt,
+  batchSizeAt,
+  epochAt,
+  isControlAt,
+  lastOffsetAt,
+  lastOffsetDeltaAt,
+  stampBatch,
+} from '../record/record-batch.js';
+import { validateProducedBatch, validateStoredBatch } from '../record/validate-batch.js';
+
+/** The largest run given to one append: what one frame can carry. */
+export const MAX_RUN_BYTES = 8 * 1024 * 1024;
+
+/** @throws VarveError INVALID_ARGUMENT */
+export function checkRunSize(start: number, end: number, name: string): void {
+  if (start >= end || end - start > MAX_RUN_BYTES) {
+    throw new VarveError(
+      'INVALID_ARGUMENT',
+      `${name}: an append of ${end - start} bytes: give at least one batch and at most ${MAX_RUN_BYTES} bytes`,
+    );
+  }
+}
+
+/**
+ * What a producer sent: every batch is checked, then all are stamped, in place.
+ * @returns the offset after the run
+ * @throws VarveError CORRUPT_BATCH, INVALID_BATCH, BATCH_TOO_LARGE, UNSUPPORTED_CODEC
+ */
+export function stampProduced(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  baseOffset: number,
+  epoch: number,
+  maxBatchBytes: number,
+): number {
+  for (let pos = start; pos < end; ) pos += validateProducedBatch(bytes, pos, end, maxBatchBytes);
+  let offset = baseOffset;
+  for (let pos = start; pos < end; pos += batchSizeAt(bytes, pos)) {
+    stampBatch(bytes, pos, offset, epoch);
+    offset += lastOffsetDeltaAt(bytes, pos) + 1;
+  }
+  return offset;
+}
+
+/**
+ * What a leader sent: it starts at `baseOffset`, joins end to end, and its epochs lie in [minEpoch, maxEpoch] and do not
+ * go back.
+ * @returns the offset after the run, and whether it has a control batch
+ * @throws VarveError CORRUPT_BATCH, UNSUPPORTED_CODEC
+ */
+export function checkReplicated(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  baseOffset: number,
+  minEpoch: number,
+  maxEpoch: number,
+  name: string,
+): { readonly endOffset: number; readonly hasControl: boolean } {
+  let offset = baseOffset;
+  let epoch = minEpoch;
+  let hasControl = false;
+  for (let pos = start; pos < end; ) {
+    // The hard limit, not the setting: a setting lowered later must not strand what a leader accepted.
+    const size = validateStoredBatch(bytes, pos, end, MAX_RUN_BYTES);
+    const batchEpoch = epochAt(bytes, pos);
+    if (baseOffsetAt(bytes, pos) !== offset || batchEpoch < epoch || batchEpoch > maxEpoch) {
+      throw new VarveError(
+        'CORRUPT_BATCH',
+        `${name}: a replicated batch has base offset ${baseOffsetAt(bytes, pos)} and epoch ${batchEpoch}; it must start at ${offset} with an epoch from ${epoch} to ${maxEpoch}`,
+      );
+    }
+    epoch = batchEpoch;
+    hasControl ||= isControlAt(bytes, pos);
+    offset = lastOffsetAt(bytes, pos) + 1;
+    pos += size;
+  }
+  return { endOffset: offset, hasControl };
+}
