@@ -1,4 +1,4 @@
-// What opening does with what a crash, a power cut or bit rot left: DESIGN's decision table, fault by fault.
+// What opening does with what a crash, a power cut or bit rot left: the table of docs/DURABILITY.md, fault by fault.
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
