@@ -48,7 +48,7 @@ ${sections.join('\n')}
 }
 
 const THROUGHPUT_NOTE =
-  'Median records per second; the dark line spans the slowest and the fastest round. Grey bars are the floors: what the same ' +
+  "Rows are acks · flush. Median records per second; the line across a bar's end spans the slowest and the fastest round. Grey bars are the floors: what the same " +
   'client gets from three bare servers that only forward, write and sync.';
 const LATENCY_NOTE =
   'From the moment a record was due until its acknowledgement, with every window full: latency at saturation. Logarithmic scale.';
@@ -69,7 +69,7 @@ const LEGEND_LATENCY = '<p class="note">Dots from left to right: p50, p99, p99.9
 function header(result: BenchResult): string {
   return (
     `<h1>What each setting costs, and what it loses</h1>\n<p class="soft">varve ${escapeHtml(result.environment.varve)} · ` +
-    `${escapeHtml(result.startedAt)} · ${escapeHtml(duration(result.seconds))} · ${result.plan.rounds} rounds of ${result.plan.seconds} s · ` +
+    `${escapeHtml(result.startedAt)} · ${escapeHtml(duration(result.seconds))} · ${result.yardstick.length} rounds of ${result.plan.seconds} s · ` +
     `${result.plan.producers} producers × window ${result.plan.window} · three nodes as processes of this machine</p>`
   );
 }
@@ -131,7 +131,9 @@ function gridCells(result: BenchResult, recordBytes: number): CellResult[] {
 
 function throughput(result: BenchResult, recordBytes: number): string {
   const cells = gridCells(result, recordBytes).map((cell) => ({ ...throughputBar(cell), label: gridLabel(cell) }));
-  const floors = floorsOf(result, recordBytes).map(floorBar);
+  const floors = floorsOf(result, recordBytes)
+    .filter((floor) => floor.kind === 'server')
+    .map(floorBar);
   return `<h3>${bytes(recordBytes)} records</h3>${barChart(`records per second, ${bytes(recordBytes)}`, [...cells, ...floors])}`;
 }
 
@@ -166,7 +168,7 @@ function floorsOf(result: BenchResult, recordBytes: number): FloorResult[] {
 }
 
 function gridLabel(cell: CellResult): string {
-  return `acks=${cell.settings.acks} · ${cell.settings.flush}`;
+  return `${cell.settings.acks} · ${cell.settings.flush}`;
 }
 
 function latency(result: BenchResult, recordBytes: number): string {
