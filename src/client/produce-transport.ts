@@ -5,7 +5,8 @@
  * and another try may succeed; OUTCOME_UNKNOWN that it may have been appended. A leader that refuses records because it
  * is closing or its disk has failed leads no longer, or not for long: to the producer that is NOT_LEADER. A server's
  * TIMEOUT means that it took the records and could not say in time what became of them, so to the producer that outcome
- * is unknown as well. Under acks 0 a request is over once the kernel has its bytes.
+ * is unknown as well. Under acks 0 a request is over once the kernel has its bytes; a node that does not take them in time
+ * is given up.
  */
 import { ERROR_CODES, type ErrorCode, VarveError } from '../errors.js';
 import type { Connection } from '../rpc/connection.js';
@@ -70,7 +71,13 @@ export class ClusterProduceTransport implements ProduceTransport {
     resolve: (results: readonly PartResult[]) => void,
     reject: (error: VarveError) => void,
   ): void {
+    // A node that takes no bytes for so long is stopped or cut off: the end of the connection ends all that waits for it.
+    const waitMs = timeoutMs + ANSWER_GRACE_MS;
+    const timer = setTimeout(() => {
+      connection.destroy(new VarveError('TIMEOUT', `${connection.remote} took no more records for ${waitMs} ms`));
+    }, waitMs);
     connection.sendWith(FrameType.Produce, this.#header(parts, timeoutMs), bodiesOf(parts), (error) => {
+      clearTimeout(timer);
       if (error !== undefined) reject(error);
       else resolve(parts.map(() => UNANSWERED));
     });
