@@ -4,7 +4,7 @@
  */
 import { afterEach, expect, test } from 'vitest';
 import { Producer } from '../../src/client/producer.js';
-import { VarveError } from '../../src/errors.js';
+import type { VarveError } from '../../src/errors.js';
 import { Hold } from '../../src/rpc/connection.js';
 import { FrameType } from '../../src/rpc/protocol.js';
 import { FakeCluster } from '../client/fake-cluster.js';
