@@ -17,7 +17,8 @@ import { invariant } from '../errors.js';
 
 export const OFFSET_INDEX_ENTRY_BYTES = 8;
 const INITIAL_ENTRIES = 64;
-const MAX_RELATIVE_OFFSET = 0xffff_ffff;
+/** Entries keep offsets relative to the segment's base in 32 bits. */
+export const MAX_RELATIVE_OFFSET = 0xffff_ffff;
 
 export interface OffsetIndexLimits {
   readonly baseOffset: number;

@@ -45,6 +45,9 @@ export function stampProduced(
     stampBatch(bytes, pos, offset, epoch);
     offset += lastOffsetDeltaAt(bytes, pos) + 1;
   }
+  if (!Number.isSafeInteger(offset)) {
+    throw new VarveError('INVALID_BATCH', `offsets end below 2^53: a run that would end at ${offset} is not stored`);
+  }
   return offset;
 }
 

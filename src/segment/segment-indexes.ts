@@ -4,7 +4,7 @@
  * is closed, and rebuilt from the batches when a file is missing or does not fit.
  */
 import type { Disk } from '../disk/disk.js';
-import { OffsetIndex } from '../index/offset-index.js';
+import { MAX_RELATIVE_OFFSET, OffsetIndex } from '../index/offset-index.js';
 import { TimeIndex } from '../index/time-index.js';
 
 export interface SegmentExtent {
@@ -57,7 +57,7 @@ export class SegmentIndexes {
   /** A batch was stored at `position`. */
   add(position: number, baseOffset: number, lastOffset: number, maxTimestamp: number): void {
     this.addTimestamp(maxTimestamp, lastOffset);
-    if (position - this.offsets.lastPosition >= this.#intervalBytes) {
+    if (position - this.offsets.lastPosition >= this.#intervalBytes && this.#reaches(lastOffset)) {
       this.offsets.append(baseOffset, position);
       this.#addTime();
     }
@@ -72,7 +72,7 @@ export class SegmentIndexes {
 
   /** An entry for a batch that must be found without walking over what precedes it. */
   addEntry(position: number, baseOffset: number): void {
-    if (position > this.offsets.lastPosition && baseOffset > this.offsets.baseOffset) {
+    if (position > this.offsets.lastPosition && baseOffset > this.offsets.baseOffset && this.#reaches(baseOffset)) {
       this.offsets.append(baseOffset, position);
     }
   }
@@ -95,6 +95,16 @@ export class SegmentIndexes {
   }
 
   #addTime(): void {
-    if (this.#maxTimestampOffset >= 0) this.times.append(this.#maxTimestamp, this.#maxTimestampOffset);
+    // An offset that is too low only makes a search begin too early.
+    const offset = Math.min(this.#maxTimestampOffset, this.offsets.baseOffset + MAX_RELATIVE_OFFSET);
+    if (offset >= 0) this.times.append(this.#maxTimestamp, offset);
+  }
+
+  /**
+   * False for an offset too far above the base for an entry: what lies there is found by walking. Only batches that claim
+   * billions of records get there, with one run at most: the segment is rolled after it.
+   */
+  #reaches(offset: number): boolean {
+    return offset - this.offsets.baseOffset < MAX_RELATIVE_OFFSET;
   }
 }
