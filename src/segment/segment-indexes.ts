@@ -90,8 +90,13 @@ export class SegmentIndexes {
   async save(disk: Disk, stem: string): Promise<void> {
     this.#addTime();
     this.dirty = false;
-    await disk.replaceFile(`${stem}.index`, this.offsets.toBytes());
-    await disk.replaceFile(`${stem}.timeindex`, this.times.toBytes());
+    try {
+      await disk.replaceFile(`${stem}.index`, this.offsets.toBytes());
+      await disk.replaceFile(`${stem}.timeindex`, this.times.toBytes());
+    } catch (error) {
+      this.dirty = true;
+      throw error;
+    }
   }
 
   #addTime(): void {
