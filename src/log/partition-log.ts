@@ -267,7 +267,8 @@ export class PartitionLog implements Log, CommitTarget {
     this.#lastEpoch = this.#epochs.lastEpoch;
     this.#end = cut;
     this.#durable = Math.min(this.#durable, cut);
-    this.#writtenLimit = cut;
+    // An earlier truncation that is not durable yet still holds down what lies above its own cut.
+    this.#writtenLimit = this.#writtenLimit < 0 ? cut : Math.min(this.#writtenLimit, cut);
     const generation = this.#generation;
     this.#submitRecord(RecordType.Truncation, encodeTruncation(truncation), (error) => {
       if (error !== undefined || generation !== this.#generation) return;
