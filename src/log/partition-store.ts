@@ -81,7 +81,7 @@ export class Store {
   readonly #timer: NodeJS.Timeout;
   readonly #host: LogHost;
   readonly #logs = new Map<string, PartitionLog>();
-  readonly #opening = new Set<string>();
+  readonly #opening = new Map<string, LogState>();
   readonly #states: Map<string, LogState>;
   readonly #reports: Map<string, RecoveryReport>;
   #failed: VarveError | undefined;
@@ -187,7 +187,7 @@ export class Store {
         `${topic}-${partition} is open already: share its handle, or close it first`,
       );
     }
-    this.#opening.add(key);
+    this.#opening.set(key, newLogState(topic, partition, topicId));
     try {
       return await this.#exclusive(() =>
         this.#openLog(key, topic, partition, topicId, options, given.replicated ?? false),
@@ -261,7 +261,8 @@ export class Store {
   }
 
   #topicIdOf(topic: string, partition: number): string {
-    const states = [...this.#states.values()].filter((state) => state.topic === topic);
+    const known = new Map([...this.#opening, ...this.#states]);
+    const states = [...known.values()].filter((state) => state.topic === topic);
     const same = states.filter((state) => state.partition === partition);
     if (same.length > 1) {
       throw new VarveError(
