@@ -79,6 +79,8 @@ export class Progress {
   /** The high watermark it was last told. */
   sentHighWatermark = 0;
   behindLogStart = false;
+  /** An append did not fit: one at a time until the follower stores one, or a full disk would be sent the same for ever. */
+  cautious = false;
 
   constructor(id: NodeId, next: number, countBy: 'durable' | 'written', limits: InflightLimits) {
     this.id = id;
@@ -125,6 +127,7 @@ export class Progress {
   /** Takes the cursors of a reply of this term; false if it comes from before a truncation we already know of. */
   update(reply: AppendReply): boolean {
     if (reply.generation < this.generation) return false;
+    const { match } = this;
     if (reply.generation > this.generation) {
       this.generation = reply.generation;
       this.written = reply.written;
@@ -134,6 +137,7 @@ export class Progress {
       this.written = Math.max(this.written, reply.written);
       this.durable = Math.max(this.durable, reply.durable);
     }
+    if (this.match > match) this.cautious = false;
     this.inflight.freeTo(this.match);
     return true;
   }

@@ -137,6 +137,7 @@ export class Replication {
     const { rejectedStart: rejected, hint } = reply;
     // An answer to something else than the outstanding probe is late; so is one below what is known to match.
     if (peer.state === 'probe' ? rejected !== peer.next : rejected <= peer.match || rejected > peer.next) return;
+    if (peer.state === 'replicate') peer.cautious = true;
     if (rejected <= log.start) {
       // The follower lacks what retention has deleted here. Probing goes on at heartbeat pace.
       peer.becomeProbe(log.start);
@@ -161,6 +162,7 @@ export class Replication {
       return;
     }
     while (peer.next < log.end) {
+      if (peer.cautious && peer.inflight.messages > 0) return;
       const span = log.span(peer.next, this.#options.maxAppendBytes);
       if (!peer.inflight.hasRoomFor(span.bytes)) return;
       const start = peer.next;
