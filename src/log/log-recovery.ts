@@ -8,7 +8,7 @@
  *      reported, never served. The first fault beyond it is a torn write: the log ends there. Segments before the
  *      mark's are sealed and are not scanned.
  *   4. Whole batches beyond the durable end are kept (they were in the page cache), but not on the word of a page cache
- *      whose history is unknown: they are read, written again and synced.
+ *      whose history is unknown: they are read, written again and synced. What lies behind them is cut off the file.
  *   5. Indexes of scanned segments are written, the generation goes up, and the result is a checkpoint row.
  *
  * All of it may be repeated: a crash in the middle leaves the checkpoint and the journal as they were.
@@ -215,6 +215,7 @@ class LogRecovery {
     this.#truncatedBytes += scan.trailingBytes;
     this.#at = scan.at;
     const { damaged } = this.#segments.at(-1)!;
+    if (damaged === undefined) await this.#trim(segment, scan.at.position);
     this.#segments.pop();
     this.#push(segment, scan.at.position, damaged ?? []);
     if (scan.at.position > from.position) {
@@ -231,6 +232,7 @@ class LogRecovery {
       if (scan.at.position === 0) break;
       tail.shift();
       this.#truncatedBytes += scan.trailingBytes;
+      await this.#trim(next, scan.at.position);
       await this.#rewrite(next, 0, scan.at.position);
       await this.#saveIndexes(next, indexes);
       this.#push(next, scan.at.position, []);
@@ -257,6 +259,16 @@ class LogRecovery {
         if (epoch > this.#epochs.lastEpoch) this.#epochs.append(epoch, baseOffset);
       },
     );
+  }
+
+  /**
+   * What was cut off must be gone for good before anything is stored in its place: after another crash, a whole batch in
+   * it could join on to what was stored before it meanwhile.
+   */
+  async #trim(segment: SegmentName, length: number): Promise<void> {
+    const path = this.#path(segment);
+    const size = await this.#disk.fileSize(path);
+    if (size !== undefined && size > length) await this.#disk.truncateFile(path, length);
   }
 
   async #rewrite(segment: SegmentName, from: number, to: number): Promise<void> {
