@@ -27,6 +27,8 @@ import {
 
 /** Read at once; a larger group is read whole. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
+/** How far a file that begins with zeros is searched for groups: a group is no larger than a window, as a rule. */
+const ZEROS_BYTES = 2 * WINDOW_BYTES;
 
 export interface JournalGroup {
   readonly fileNumber: number;
@@ -153,8 +155,11 @@ export class JournalReader {
     if (found !== undefined) {
       return { fileNumber, path, startLsn: found.header.lsn, previousChecksum: found.header.previousChecksum };
     }
-    const fresh = header !== undefined || block.every((byte) => byte === 0);
-    if (!fresh) await this.#refuseLaterGroup(window, fileNumber, JOURNAL_BLOCK_BYTES, undefined);
+    if (header === undefined) {
+      // A file that was never used is zeros all over; one that was has its second group within reach.
+      const isZero = block.every((byte) => byte === 0);
+      await this.#refuseLaterGroup(window, fileNumber, JOURNAL_BLOCK_BYTES, undefined, isZero ? ZEROS_BYTES : Infinity);
+    }
     return undefined;
   }
 
@@ -176,9 +181,15 @@ export class JournalReader {
    * Throws if a valid group after `position` says that the bytes at `position` were durable. `lsn` is what a group there
    * would have; undefined when the file's start is unknown, and then each group implies it.
    */
-  async #refuseLaterGroup(window: FileWindow, fileNumber: number, position: number, lsn: number | undefined) {
-    const size = await window.fileBytes();
-    for (let at = position + JOURNAL_BLOCK_BYTES; at < size; at += JOURNAL_BLOCK_BYTES) {
+  async #refuseLaterGroup(
+    window: FileWindow,
+    fileNumber: number,
+    position: number,
+    lsn: number | undefined,
+    limit = Number.POSITIVE_INFINITY,
+  ): Promise<void> {
+    const end = Math.min(await window.fileBytes(), limit);
+    for (let at = position + JOURNAL_BLOCK_BYTES; at < end; at += JOURNAL_BLOCK_BYTES) {
       const claimed = peekGroupHeader(await window.bytes(at, JOURNAL_BLOCK_BYTES), 0);
       if (claimed?.fileNumber !== fileNumber) continue;
       const missing = lsn ?? claimed.lsn - (at - position);

@@ -11,8 +11,8 @@
  * The caller then writes a checkpoint of the result, starts a new journal file, and only then lets anybody use the logs.
  */
 import type { Disk } from '../disk/disk.js';
-import { parseJournalFileName } from '../disk/journal-format.js';
-import { JournalReader } from '../disk/journal-reader.js';
+import { journalFileName, parseJournalFileName } from '../disk/journal-format.js';
+import { type JournalEnd, JournalReader } from '../disk/journal-reader.js';
 import { VarveError } from '../errors.js';
 import { CHECKPOINT_FILE, type Checkpoint, decodeCheckpoint, PREVIOUS_CHECKPOINT_FILE } from '../journal/checkpoint.js';
 import { type LogState, logKey, newLogState } from '../journal/log-state.js';
@@ -56,15 +56,14 @@ export async function recoverStore(
   const checkpoint = await loadCheckpoint(disk, path, meta, numbers);
   const states = await findLogs(disk, path, checkpoint);
   const reader = new JournalReader(disk, JOURNAL_DIRECTORY, Buffer.from(meta.directoryId, 'hex'));
-  const firstFile = checkpoint?.journalFile ?? 0;
   const reports = new Map<string, RecoveryReport>();
   let end: JournalPosition | undefined;
   if (checkpoint !== undefined && cleanMark === checkpoint.sequence) {
     for (const [key, state] of states) reports.set(key, cleanReport(state));
-    end = await reader.end(firstFile);
+    end = checkBeginning(await reader.end(checkpoint.journalFile), checkpoint, path);
   } else {
     const pageCacheSurvived = bootId !== '' && checkpoint?.bootId === bootId;
-    end = await recoverLogs(disk, path, states, reports, pageCacheSurvived, reader, firstFile);
+    end = await recoverLogs(disk, path, states, reports, pageCacheSurvived, reader, checkpoint);
   }
   const atOpening = { lsn: checkpoint?.journalLsn ?? 0, checksum: checkpoint?.journalChecksum ?? 0 };
   return {
@@ -160,8 +159,9 @@ async function recoverLogs(
   reports: Map<string, RecoveryReport>,
   pageCacheSurvived: boolean,
   reader: JournalReader,
-  firstFile: number,
+  checkpoint: Checkpoint | undefined,
 ): Promise<JournalPosition | undefined> {
+  const firstFile = checkpoint?.journalFile ?? 0;
   const folds = new Map<string, LogFold>();
   for (const [key, state] of states) folds.set(key, new LogFold(state));
   const records = reader.records(firstFile);
@@ -172,7 +172,7 @@ async function recoverLogs(
     if (fold === undefined) throw missingDirectory(path, `…-${record.partition}.${record.topicId}`);
     fold.apply(record);
   }
-  const end = next.value;
+  const end = checkBeginning(next.value, checkpoint, path);
   const resolved = new Map<string, ResolvedFiles>();
   const plans = new Map<string, RewritePlan>();
   for (const [key, fold] of folds) {
@@ -195,6 +195,25 @@ async function recoverLogs(
     reports.set(key, report);
   }
   return end;
+}
+
+/**
+ * The journal must begin with the file that the checkpoint names, unless none was in use when the store was opened.
+ * @throws VarveError CORRUPT_JOURNAL
+ */
+function checkBeginning(
+  end: JournalEnd | undefined,
+  checkpoint: Checkpoint | undefined,
+  path: string,
+): JournalEnd | undefined {
+  const first = end?.files[0];
+  if (first === undefined || checkpoint === undefined) return end;
+  const { journalFile, journalLsn } = checkpoint;
+  if (first.fileNumber === journalFile || first.startLsn === journalLsn) return end;
+  throw new VarveError(
+    'CORRUPT_JOURNAL',
+    `${path}/${JOURNAL_DIRECTORY}/${journalFileName(journalFile)} is gone or cannot be read, but ${journalFileName(first.fileNumber)} goes on from it. Acknowledged data may be in it, so nothing was dropped: restore the file from a backup, or replace this replica`,
+  );
 }
 
 async function findSetAside(disk: Disk, states: ReadonlyMap<string, LogState>): Promise<string[]> {
