@@ -92,14 +92,15 @@ export class Listener {
       const handshake = this.#admit(frame);
       clearTimeout(timer);
       connection.onFrame = undefined;
+      connection.handshaken();
+      // Before anything that the owner has to say.
+      connection.reply(FrameType.HandshakeReply, frame.correlationId, packHandshakeReply(options.identity));
       options.onConnection(connection, handshake);
       const ownersOnClose = connection.onClose;
       connection.onClose = (error) => {
         this.#connections.delete(connection);
         ownersOnClose?.(error);
       };
-      connection.handshaken();
-      connection.reply(FrameType.HandshakeReply, frame.correlationId, packHandshakeReply(options.identity));
     };
   }
 
