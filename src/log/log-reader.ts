@@ -13,6 +13,8 @@ import type { BatchLocator } from './batch-locator.js';
 import type { ReadOptions, ReadResult, ReadViewsResult } from './log.js';
 
 const DEFAULT_MAX_BYTES = 1024 * 1024;
+/** Node.js takes a longer time for none at all. */
+const MAX_TIMER_MS = 0x7fff_ffff;
 
 /** The log's cursors, as a reader needs them. */
 export interface ReadableLog {
@@ -66,7 +68,7 @@ export class LogReader {
         return;
       }
       const waiter: Waiter = { offset, maxBytes, minBytes, resolve, reject, timer: undefined };
-      waiter.timer = setTimeout(() => this.#answer(waiter), maxWaitMs);
+      waiter.timer = setTimeout(() => this.#answer(waiter), Math.min(maxWaitMs, MAX_TIMER_MS));
       this.#waiters.push(waiter);
     });
   }
