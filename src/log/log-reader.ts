@@ -95,11 +95,13 @@ export class LogReader {
     const first = this.#segments.indexOf(log.start);
     for (const segment of this.#segments.all.slice(first)) {
       if (segment.base >= log.highWatermark) return undefined;
-      if (segment.length === 0 || segment.indexes.maxTimestamp < timestamp) continue;
+      // The log may go on, be cut, and lose its oldest segments while a batch is decoded.
+      if (segment.length === 0 || segment.end <= log.start || segment.indexes.maxTimestamp < timestamp) continue;
       const from = Math.max(segment.indexes.times.lookup(timestamp), segment.base, log.start);
       if (from >= segment.end) continue;
       const bytes = segment.bytes;
-      for (let position = segment.positionOf(from), expected = -1; position < segment.length; ) {
+      const length = () => Math.min(bytes.length, segment.length);
+      for (let position = segment.positionOf(from), expected = -1; position < length(); ) {
         const end = segment.checkedEnd(bytes, position, expected);
         if (baseOffsetAt(bytes, position) >= log.highWatermark) return undefined;
         if (maxTimestampAt(bytes, position) >= timestamp && !isControlAt(bytes, position)) {
