@@ -240,6 +240,8 @@ export class Store {
     }
     const directory = partitionDirectory(topic, partition, topicId);
     if (!this.#states.has(key)) await disk.makeDirectory(directory);
+    // Also if the rest fails: the directory is there, and its name says the topic id.
+    this.#states.set(key, state);
     const { segments, rebuiltIndexes } = await LogSegments.open(disk, directory, state, options, MAX_RUN_BYTES);
     const report = this.#reports.get(key) ?? cleanReport(state);
     this.#reports.delete(key);
@@ -252,7 +254,6 @@ export class Store {
       replicated,
       recovery: { ...report, rebuiltIndexes: report.rebuiltIndexes + rebuiltIndexes },
     });
-    this.#states.set(key, state);
     this.#logs.set(key, log);
     // Durable before the first acknowledgement from memory, and taken back only once nothing is in memory alone.
     const relaxed = options.flush !== 'sync';
