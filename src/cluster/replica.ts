@@ -14,7 +14,7 @@
 import { invariant, VarveError } from '../errors.js';
 import { ControlKind, type Log } from '../log/log.js';
 import { Raft } from '../raft/raft.js';
-import type { HardState, LogWrite, Message, NodeId, Ready, Role } from '../raft/types.js';
+import type { HardState, LogProgress, LogWrite, Message, NodeId, Ready, Role } from '../raft/types.js';
 import { DATA_FRAME_BYTES } from '../rpc/protocol.js';
 import { type ControlTracker, decodeLogStart, encodeLogStart, scanControls } from './control-batches.js';
 import { FetchQueue } from './fetch-queue.js';
@@ -66,6 +66,8 @@ export class Replica {
   #appended = false;
   #pauseTicks = 0;
   #stopped: VarveError | undefined;
+  /** What the core was told last of the log. */
+  #progress: LogProgress = { generation: -1, written: 0, durable: 0 };
   /** Hard states on their way to the disk. */
   #unsavedStates = 0;
   readonly #ackedByLeader = new ProduceQueue();
@@ -276,7 +278,7 @@ export class Replica {
       voters: host.voters,
       hardState: log.hardState,
       highWatermark: log.highWatermark,
-      progress: { generation: log.generation, written: log.written, durable: log.durable },
+      progress: this.#takeProgress(),
       log,
       countBy: log.options.flush === 'sync' ? 'durable' : 'written',
       heartbeatTicks: host.heartbeatTicks,
@@ -289,8 +291,18 @@ export class Replica {
   }
 
   #reportProgress(): void {
-    const { generation, written, durable } = this.log;
-    this.#raft.logProgress({ generation, written, durable });
+    this.#raft.logProgress(this.#takeProgress());
+  }
+
+  /**
+   * The log's cursors. A disk that is slower than the bound of a relaxed flush mode: beyond what was said before, only
+   * what is durable counts as written. Producers of this node wait for it, and a leader elsewhere now does, too.
+   */
+  #takeProgress(): LogProgress {
+    const { generation, written, durable, throttled } = this.log;
+    const said = generation === this.#progress.generation ? this.#progress.written : 0;
+    this.#progress = { generation, written: throttled ? Math.max(said, durable) : written, durable };
+    return this.#progress;
   }
 
   /** Carries out what the core asks for, until it asks for nothing. */
