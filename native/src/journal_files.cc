@@ -112,15 +112,18 @@ std::optional<Failure> JournalFiles::make(uint64_t number, JournalFile& out) {
   return std::nullopt;
 }
 
-// Renames the oldest spare to the target's name and opens it. Spares that have gone are passed over.
+// Renames the oldest spare to the target's name and opens it; one that has that name already, because it could not be made
+// ready before, comes first. Spares that have gone are passed over.
 std::optional<Failure> JournalFiles::open_spare(const JournalFile& target, FileDescriptor& out, bool& found) {
   for (;;) {
     std::string spare;
     {
       const std::lock_guard lock(mutex_);
       if (spares_.empty()) return std::nullopt;
-      spare = path_of(*spares_.begin());
-      spares_.erase(spares_.begin());
+      auto next = spares_.find(journal_file_name(target.number));
+      if (next == spares_.end()) next = spares_.begin();
+      spare = path_of(*next);
+      spares_.erase(next);
     }
     if (spare != target.path) {
       if (::access(target.path.c_str(), F_OK) == 0) {
