@@ -104,8 +104,9 @@ async function runNode(values: Map<string, unknown>): Promise<void> {
   if (typeof ended === 'string') {
     log.info({ signal: ended }, 'closing');
     await node.close();
-    log.info('closed');
-  } else if (ended !== undefined) {
-    throw new ExitError(ended, 1);
   }
+  // It may have been stopping by itself when the signal came.
+  const failure = await node.stopped;
+  if (failure !== undefined) throw new ExitError(failure, 1);
+  log.info('closed');
 }

@@ -214,7 +214,12 @@ export class Node {
   async #close(): Promise<void> {
     await this.#cutOff(new VarveError('CLOSED', 'this node is closing'));
     await Promise.all(this.#replicas.map((replica) => replica.idle()));
-    await this.#store.close();
+    try {
+      await this.#store.close();
+    } catch (error) {
+      this.#settleStopped(error as Error);
+      throw error;
+    }
     this.#settleStopped(undefined);
   }
 
