@@ -168,8 +168,8 @@ export class BenchCluster {
       performance.now() + START_MS,
       `node ${node} to catch up to offset ${end} of ${topic}`,
       async () => {
-        const { durable, highWatermark } = await this.partition(node, topic);
-        return Math.min(durable, highWatermark) >= end ? true : undefined;
+        const { written, highWatermark } = await this.partition(node, topic);
+        return Math.min(written, highWatermark) >= end ? true : undefined;
       },
     );
   }

@@ -86,8 +86,8 @@ export interface KillResult {
   readonly verified: Verification;
   /** From the kill to the first acknowledgement by another leader. */
   readonly unavailableMs: number;
-  /** From the restart until the killed node had everything. */
-  readonly catchUpMs: number;
+  /** From the restart until the killed node had everything. Absent when a promise was broken: then it stays down. */
+  readonly catchUpMs?: number;
   /** True when the setting promises to lose nothing here. */
   readonly mustLoseNothing: boolean;
 }

@@ -41,10 +41,11 @@ export async function measureCell(
     const measured = await load.measure(plan.seconds * 1000);
     const after = await cluster.counters(topic);
     await drained(load);
-    const end = await settledEnd(cluster, topic, load.ledger, {
-      acks: cell.acks,
-      start,
-      hadFailure: load.errors > 0,
+    const isUnacknowledged = cell.acks === 0;
+    const end = await settledEnd(cluster, topic, {
+      least: isUnacknowledged ? start + load.ledger.sent : load.ledger.highestOffset + 1,
+      isExact: load.errors === 0,
+      hasUnacknowledged: isUnacknowledged,
     });
     const { verification, compressionRatio } = await readBack(cluster, topic, source, load, start, end);
     await cluster.replicated(topic, end);
@@ -111,8 +112,9 @@ async function readBack(
   start: number,
   end: number,
 ): Promise<{ readonly verification: Verification; readonly compressionRatio: number }> {
-  const verifier = new Verifier(load.ledger, source, start);
+  const verifier = new Verifier([{ ledger: load.ledger, source }], start);
   await cluster.readBatches(topic, start, end, (batches) => verifier.addBatches(batches));
   const compressionRatio = verifier.storedBytes === 0 ? 1 : verifier.plainBytes / verifier.storedBytes;
-  return { verification: verifier.finish(), compressionRatio };
+  const [verification] = verifier.finish();
+  return { verification: verification as Verification, compressionRatio };
 }

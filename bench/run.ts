@@ -12,6 +12,7 @@ import { FloorCluster, type FloorStorage } from './floor/floor-cluster.js';
 import { runSyncLoop } from './floor/sync-loop.js';
 import { killLeader } from './kill/kill-leader.js';
 import { loadEvents, makeTemplates, RecordSource, type RecordTemplates, runIdentity } from './payload/record-source.js';
+import type { Compression } from '../src/record/types.js';
 import { type BenchPlan, type CellSettings, cellName, cellsOf, floorOf, type PlanStep, roundSteps } from './plan.js';
 import type { Progress, StepKinds } from './progress.js';
 import { adviceFor } from './report/advice.js';
@@ -34,7 +35,7 @@ import { durabilityDoubts, fileSystemOf, Yardstick, type YardstickReading } from
 const SYNC_LOOP_BYTES = [0, 64 * 1024];
 const SYNC_LOOP_MS = 250;
 /** What a kill test takes, most of it the election and the restart, until one was seen. */
-const KILL_SECONDS = 5;
+const KILL_SECONDS = 6;
 /** Before the leader is killed, and by the next one. */
 const KILL_RECORDS_BEFORE = 5000;
 const KILL_RECORDS_AFTER = 2000;
@@ -116,9 +117,9 @@ class Run {
       }
     }
     for (const floor of floors.values()) await floor.stop();
-    for (const [i, cell] of kills.entries()) {
+    for (const [i, cells] of kills.entries()) {
       if (this.#isOver(elapsed() + KILL_SECONDS, `only ${i} of ${kills.length} kill tests were made`)) break;
-      await this.#kill(cluster, cell, progress);
+      if (!(await this.#kill(cluster, cells, progress))) break;
     }
     const killed = await cluster.stop();
     if (killed.length > 0)
@@ -262,38 +263,38 @@ class Run {
     return said.join(', ');
   }
 
-  /** acks × flush, at the batch and codec of the grid, at the largest record size. */
-  #killCells(): CellSettings[] {
+  /** One kill per flush mode, under a load for each acks, at the batch and codec of the grid and the largest records. */
+  #killCells(): CellSettings[][] {
     const recordBytes = Math.max(...this.#plan.recordBytes);
-    const seen = new Set<string>();
-    return cellsOf(this.#plan).filter((cell) => {
-      const key = `${cell.acks} ${cell.flush}`;
-      const isGrid =
-        cell.recordBytes === recordBytes &&
-        cell.compression === (this.#plan.compression.includes('none') ? 'none' : cell.compression);
-      if (!isGrid || cell.batch === 'record' || seen.has(key)) return false;
-      seen.add(key);
-      return true;
-    });
+    const batch = Math.max(...this.#plan.batch.map((setting) => (setting === 'record' ? 1 : setting)));
+    const compression = this.#plan.compression.includes('none') ? 'none' : (this.#plan.compression[0] as Compression);
+    return this.#plan.flush.map((flush) =>
+      this.#plan.acks.map((acks) => ({ acks, flush, batch: batch === 1 ? 'record' : batch, compression, recordBytes })),
+    );
   }
 
-  async #kill(cluster: BenchCluster, cell: CellSettings, progress: Progress): Promise<void> {
-    const name = `kill -9 of the leader, acks=${cell.acks} ${cell.flush}`;
+  /** False when a promise was broken: the cluster is one node short then. */
+  async #kill(cluster: BenchCluster, cells: readonly CellSettings[], progress: Progress): Promise<boolean> {
+    const name = `kill -9 of the leader, flush=${cells[0]?.flush}`;
     progress.begin(name);
-    const { result, fault } = await killLeader(cluster, this.#source(cell.recordBytes), {
-      cell,
-      producers: this.#plan.producers,
-      window: this.#plan.window,
+    const producers = Math.max(1, Math.floor(this.#plan.producers / cells.length));
+    const loads = cells.map((cell) => {
+      const source = this.#source(cell.recordBytes);
+      return { cell, source, producers, window: this.#plan.window };
+    });
+    const { results } = await killLeader(cluster, loads, {
       acknowledgedBefore: KILL_RECORDS_BEFORE,
       acknowledgedAfter: KILL_RECORDS_AFTER,
     });
-    if (fault !== undefined) this.#findings.failures.push(`${name}: ${fault}`);
-    this.#findings.kills.push(result);
-    progress.end(
-      'kill',
-      name,
-      `${whole(result.verified.lost)} of ${whole(result.acknowledged)} acknowledged lost, down ${whole(result.unavailableMs)} ms`,
+    for (const { fault, run: _, ...result } of results) {
+      if (fault !== undefined) this.#findings.failures.push(`${name}, acks=${result.acks}: ${fault}`);
+      this.#findings.kills.push(result);
+    }
+    const lost = results.map(
+      ({ acks, acknowledged, verified }) => `acks=${acks} ${whole(verified.lost)} of ${whole(acknowledged)}`,
     );
+    progress.end('kill', name, `lost ${lost.join(', ')}`);
+    return results.every((result) => result.fault === undefined);
   }
 
   #source(recordBytes: number): RecordSource {

@@ -9,7 +9,7 @@ import { BATCH_HEADER_BYTES, baseOffsetAt, codecAt, isControlAt, lastOffsetAt } 
 import { VarveError } from '../src/errors.js';
 import type { RecordVisitor } from '../src/record/record-visitor.js';
 import type { Ledger } from './ledger.js';
-import type { RecordSource } from './payload/record-source.js';
+import type { RecordIdentity, RecordSource } from './payload/record-source.js';
 
 export interface Verification {
   /** Records found whose every byte is right. */
@@ -65,36 +65,101 @@ async function openBatch(batch: Buffer): Promise<OpenedBatch | VarveError> {
   }
 }
 
-export class Verifier {
+/** A load whose records lie in the log: what it sent, and what its records must be. */
+export interface SentRun {
+  readonly ledger: Ledger;
+  readonly source: RecordSource;
+}
+
+/** What is found of one run's records. */
+class RunTally {
+  readonly source: RecordSource;
   readonly #ledger: Ledger;
-  readonly #source: RecordSource;
   readonly #seen: Uint8Array[];
   readonly #highest: number[];
-  readonly #findings: string[] = [];
-  #nextOffset: number;
-  #verified = 0;
-  #unacknowledged = 0;
-  #duplicates = 0;
-  #outOfOrder = 0;
-  #corrupt = 0;
-  #foreign = 0;
-  #misplaced = 0;
-  #holes = 0;
-  /** Bytes of the batches as stored, and as they would be without a codec. Control batches don't count. */
-  storedBytes = 0;
-  plainBytes = 0;
+  readonly findings: string[] = [];
+  verified = 0;
+  unacknowledged = 0;
+  duplicates = 0;
+  outOfOrder = 0;
+  corrupt = 0;
+  misplaced = 0;
 
-  constructor(ledger: Ledger, source: RecordSource, firstOffset: number) {
+  constructor({ ledger, source }: SentRun) {
     this.#ledger = ledger;
-    this.#source = source;
-    this.#nextOffset = firstOffset;
+    this.source = source;
     this.#seen = Array.from({ length: ledger.producers }, (_, i) => new Uint8Array(ledger.sentBy(i)));
     this.#highest = this.#seen.map(() => -1);
   }
 
-  /** Where the next batch must begin. */
-  get nextOffset(): number {
-    return this.#nextOffset;
+  /** False when this run never sent such a record. */
+  add(offset: number, bytes: Buffer, start: number, { producer, sequence }: RecordIdentity): boolean {
+    const seen = this.#seen[producer];
+    if (seen === undefined || sequence >= seen.length) return false;
+    const at = `at offset ${offset}, record ${sequence} of producer ${producer}`;
+    if (!this.source.matches(bytes, start, producer, sequence)) {
+      this.corrupt += 1;
+      this.note(`corrupt: ${at}`);
+      return true;
+    }
+    if (seen[sequence] === 1) {
+      this.duplicates += 1;
+      this.note(`duplicate: ${at}`);
+      return true;
+    }
+    seen[sequence] = 1;
+    this.verified += 1;
+    if (sequence < (this.#highest[producer] as number)) {
+      this.outOfOrder += 1;
+      this.note(`out of order: ${at}`);
+    } else {
+      this.#highest[producer] = sequence;
+    }
+    const expected = this.#ledger.offsetOf(producer, sequence);
+    if (expected !== undefined && expected !== offset) {
+      this.misplaced += 1;
+      this.note(`misplaced: ${at}, acknowledged at offset ${expected}`);
+    }
+    if (expected === undefined && !this.#ledger.isAcknowledged(producer, sequence)) this.unacknowledged += 1;
+    return true;
+  }
+
+  countLost(): number {
+    let lost = 0;
+    for (const [producer, seen] of this.#seen.entries()) {
+      for (let sequence = 0; sequence < seen.length; sequence += 1) {
+        if (seen[sequence] === 1 || !this.#ledger.isAcknowledged(producer, sequence)) continue;
+        lost += 1;
+        const offset = this.#ledger.offsetOf(producer, sequence);
+        const where = offset === undefined ? '' : `, acknowledged at offset ${offset}`;
+        this.note(`lost: record ${sequence} of producer ${producer}${where}`);
+      }
+    }
+    return lost;
+  }
+
+  note(finding: string): void {
+    if (this.findings.length < FINDINGS_MAX) this.findings.push(finding);
+  }
+}
+
+/** Takes a log from an offset on, in order, and holds it against everything that was sent to it since. */
+export class Verifier {
+  readonly #runs: readonly RunTally[];
+  /** The run of the last record: the next one is most likely of the same. */
+  #latest = 0;
+  #nextOffset: number;
+  #foreign = 0;
+  #damaged = 0;
+  #holes = 0;
+  readonly #findings: string[] = [];
+  /** Bytes of the batches as stored, and as they would be without a codec. Control batches don't count. */
+  storedBytes = 0;
+  plainBytes = 0;
+
+  constructor(runs: readonly SentRun[], firstOffset: number) {
+    this.#runs = runs.map((run) => new RunTally(run));
+    this.#nextOffset = firstOffset;
   }
 
   /**
@@ -108,7 +173,7 @@ export class Verifier {
         this.#addBatch(batch, await opened[i]);
       } catch (error) {
         if (!(error instanceof VarveError)) throw error;
-        this.#corrupt += 1;
+        this.#damaged += 1;
         this.#note(`a damaged batch from offset ${this.#nextOffset} on: ${error.message}`);
       }
     }
@@ -116,25 +181,18 @@ export class Verifier {
 
   /** A record of the log. `addBatches` calls this for each record of each batch. */
   addRecord(offset: number, bytes: Buffer, start: number, length: number): void {
-    const identity = this.#source.identify(bytes, start, length);
-    const seen = identity === undefined ? undefined : this.#seen[identity.producer];
-    if (identity === undefined || seen === undefined || identity.sequence >= seen.length) {
-      this.#found('foreign', offset);
-      return;
+    const count = this.#runs.length;
+    for (let i = 0; i < count; i += 1) {
+      const index = (this.#latest + i) % count;
+      const run = this.#runs[index] as RunTally;
+      const identity = run.source.identify(bytes, start, length);
+      if (identity === undefined) continue;
+      this.#latest = index;
+      if (run.add(offset, bytes, start, identity)) return;
+      break;
     }
-    const { producer, sequence } = identity;
-    const isRight = this.#source.matches(bytes, start, producer, sequence);
-    if (!isRight || seen[sequence] === 1) {
-      this.#found(isRight ? 'duplicate' : 'corrupt', offset, producer, sequence);
-      return;
-    }
-    seen[sequence] = 1;
-    this.#verified += 1;
-    if (sequence < (this.#highest[producer] as number)) this.#found('out of order', offset, producer, sequence);
-    else this.#highest[producer] = sequence;
-    const expected = this.#ledger.offsetOf(producer, sequence);
-    if (expected !== undefined && expected !== offset) this.#found('misplaced', offset, producer, sequence);
-    if (expected === undefined && !this.#ledger.isAcknowledged(producer, sequence)) this.#unacknowledged += 1;
+    this.#foreign += 1;
+    this.#note(`foreign: at offset ${offset}`);
   }
 
   /** Offsets [from, to) are covered by a batch, or by batches. */
@@ -146,31 +204,20 @@ export class Verifier {
     this.#nextOffset = Math.max(this.#nextOffset, to);
   }
 
-  /** What was found, once everything was given. */
-  finish(): Verification {
-    let lost = 0;
-    for (const [producer, seen] of this.#seen.entries()) {
-      for (let sequence = 0; sequence < seen.length; sequence += 1) {
-        if (seen[sequence] === 1 || !this.#ledger.isAcknowledged(producer, sequence)) continue;
-        lost += 1;
-        const offset = this.#ledger.offsetOf(producer, sequence);
-        this.#note(
-          `lost: record ${sequence} of producer ${producer}${offset === undefined ? '' : `, acknowledged at offset ${offset}`}`,
-        );
-      }
-    }
-    return {
-      verified: this.#verified,
-      lost,
-      unacknowledged: this.#unacknowledged,
-      duplicates: this.#duplicates,
-      outOfOrder: this.#outOfOrder,
-      corrupt: this.#corrupt,
+  /** What was found, for each run, once everything was given. What is wrong with the log itself is told with each. */
+  finish(): Verification[] {
+    return this.#runs.map((run) => ({
+      lost: run.countLost(),
+      verified: run.verified,
+      unacknowledged: run.unacknowledged,
+      duplicates: run.duplicates,
+      outOfOrder: run.outOfOrder,
+      corrupt: run.corrupt + this.#damaged,
       foreign: this.#foreign,
-      misplaced: this.#misplaced,
+      misplaced: run.misplaced,
       holes: this.#holes,
-      findings: [...this.#findings],
-    };
+      findings: [...this.#findings, ...run.findings].slice(0, FINDINGS_MAX),
+    }));
   }
 
   #addBatch(batch: Buffer, opened: OpenedBatch | VarveError | undefined): void {
@@ -193,20 +240,6 @@ export class Verifier {
     for (const [i, start] of opened.starts.entries()) {
       this.addRecord(opened.offsets[i] as number, opened.section, start, opened.lengths[i] as number);
     }
-  }
-
-  #found(
-    what: 'foreign' | 'corrupt' | 'duplicate' | 'out of order' | 'misplaced',
-    offset: number,
-    producer = -1,
-    sequence = -1,
-  ): void {
-    if (what === 'foreign') this.#foreign += 1;
-    else if (what === 'corrupt') this.#corrupt += 1;
-    else if (what === 'duplicate') this.#duplicates += 1;
-    else if (what === 'out of order') this.#outOfOrder += 1;
-    else this.#misplaced += 1;
-    this.#note(`${what}: at offset ${offset}${producer < 0 ? '' : `, record ${sequence} of producer ${producer}`}`);
   }
 
   #note(finding: string): void {

@@ -6,9 +6,10 @@
  *
  * A leader that acknowledged on its own word is found out when nobody else has what it acknowledged: pausing its followers
  * just before the kill makes sure that such records exist.
+ *
+ * Several loads, one per acks, may share a kill: each has a run id of its own, so what became of its records is known.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Acks } from '../../src/client/options.js';
 import { VarveError } from '../../src/errors.js';
 import { bufferBytesFor, CellProducer, producerOptions } from '../cell-producer.js';
 import { type BenchCluster, topicOf } from '../cluster.js';
@@ -17,16 +18,22 @@ import type { RecordSource } from '../payload/record-source.js';
 import type { CellSettings } from '../plan.js';
 import type { KillResult } from '../result.js';
 import { settledEnd } from '../settle.js';
-import { findFault, Verifier } from '../verify.js';
-import type { Ledger } from '../ledger.js';
+import { findFault, type SentRun, type Verification, Verifier } from '../verify.js';
 
 const DRAIN_MS = 60_000;
+/** Records per second under acks: 0, whose producers wait for nobody and would drown the others. */
+const UNACKNOWLEDGED_RATE = 20_000;
 
-export interface KillOptions {
+export interface KillLoad {
+  /** All loads of one kill have the same flush mode. */
   readonly cell: CellSettings;
+  readonly source: RecordSource;
   readonly producers: number;
   readonly window: number;
-  /** Records to be acknowledged before the kill … */
+}
+
+export interface KillOptions {
+  /** Records of each load to be acknowledged before the kill … */
   readonly acknowledgedBefore: number;
   /** … and by the next leader. */
   readonly acknowledgedAfter: number;
@@ -35,92 +42,146 @@ export interface KillOptions {
 }
 
 export interface KillOutcome {
-  readonly result: KillResult;
-  readonly ledger: Ledger;
-  /** Why this breaks a promise; undefined when it doesn't. */
-  readonly fault: string | undefined;
+  /** In the order of the loads. */
+  readonly results: readonly (KillResult & {
+    /** Why this breaks a promise; undefined when it doesn't. */
+    readonly fault: string | undefined;
+    readonly run: SentRun;
+  })[];
   readonly killed: number;
   readonly leader: number;
 }
 
 export async function killLeader(
   cluster: BenchCluster,
-  source: RecordSource,
+  loads: readonly KillLoad[],
   options: KillOptions,
 ): Promise<KillOutcome> {
-  const { cell, window } = options;
-  const topic = topicOf(cell.flush);
+  const topic = topicOf((loads[0] as KillLoad).cell.flush);
   const start = await cluster.endOffset(topic);
-  const settings = producerOptions(cell, cluster.brokers, bufferBytesFor(window, cell.recordBytes));
-  const producers = Array.from({ length: options.producers }, () => new CellProducer(settings, topic));
+  const running = loads.map((load) => new RunningLoad(load, cluster, topic));
   try {
-    const load = new Load(producers, source, window);
-    await load.acknowledged(options.acknowledgedBefore);
+    await all(running, (one) => one.load.acknowledged(options.acknowledgedBefore), 'records to be acknowledged');
     const killed = await cluster.leader(topic);
     const followers = cluster.nodeIds.filter((id) => id !== killed).map((id) => cluster.node(id));
     if (options.pauseMs !== undefined) {
       for (const follower of followers) follower.pause();
       await delay(options.pauseMs);
     }
-    const acknowledgedBeforeKill = load.ledger.acknowledged;
-    const inFlightAtKill = load.inFlight;
+    for (const one of running) one.beforeKill();
     const killedAt = performance.now();
-    const backAt = load.nextAcknowledgement();
     await cluster.node(killed).kill();
     for (const follower of followers) follower.resume();
     const leader = await cluster.leader(topic);
     if (leader === killed)
       throw new VarveError('INVARIANT_BROKEN', `node ${killed} was killed and still leads ${topic}`);
     const leaderAt = performance.now();
-    // Under acks: 0 an acknowledgement says only that the record was handed over.
-    const takenAgainAt = cell.acks === 0 ? leaderAt : await withDeadline(backAt, 'a record to be acknowledged');
-    const target = load.ledger.acknowledged + options.acknowledgedAfter;
-    await withDeadline(load.acknowledged(target), 'the next leader to acknowledge records');
-    if (!(await load.drain(DRAIN_MS))) {
-      throw new VarveError(
-        'TIMEOUT',
-        `${load.inFlight} records had no answer ${DRAIN_MS / 1000} s after the load stopped`,
-      );
-    }
-    const end = await settledEnd(cluster, topic, load.ledger, { acks: cell.acks, start, hadFailure: true });
-    const verifier = new Verifier(load.ledger, source, start);
-    await cluster.readBatches(topic, start, end, (batches) => verifier.addBatches(batches));
-    const verified = verifier.finish();
+    await all(running, (one) => one.afterElection(options.acknowledgedAfter), 'the next leader to acknowledge records');
+    for (const one of running) await one.drain();
+    const verified = await verify(cluster, topic, start, running);
+    const results = running.map((one, i) => {
+      const result = one.result(verified[i] as Verification, killedAt, leaderAt);
+      return { ...result, fault: findFault(result.verified, result.mustLoseNothing ? 'all' : 0), run: one.run };
+    });
+    // A cluster that broke a promise may do anything next, and must not do it over the report.
+    if (results.some((result) => result.fault !== undefined)) return { results, killed, leader };
     const restartedAt = performance.now();
     cluster.node(killed).start();
     await cluster.caughtUp(killed, topic);
-    const mustLoseNothing = cell.acks === 'all';
-    return {
-      result: {
-        acks: cell.acks,
-        flush: cell.flush,
-        recordBytes: cell.recordBytes,
-        acknowledgedBeforeKill,
-        acknowledged: load.ledger.acknowledged,
-        inFlightAtKill,
-        verified,
-        unavailableMs: takenAgainAt - killedAt,
-        catchUpMs: performance.now() - restartedAt,
-        mustLoseNothing,
-      },
-      ledger: load.ledger,
-      fault: findFault(verified, mustLoseNothing ? ('all' satisfies Acks) : 0),
-      killed,
-      leader,
-    };
+    const catchUpMs = performance.now() - restartedAt;
+    return { results: results.map((result) => ({ ...result, catchUpMs })), killed, leader };
   } finally {
-    await Promise.all(producers.map((producer) => producer.close()));
+    await Promise.all(running.map((one) => one.close()));
   }
 }
 
-async function withDeadline<T>(promise: Promise<T>, what: string): Promise<T> {
+/** One load and what it lives through. */
+class RunningLoad {
+  readonly load: Load;
+  readonly run: SentRun;
+  readonly #cell: CellSettings;
+  readonly #producers: readonly CellProducer[];
+  #acknowledgedBeforeKill = 0;
+  #inFlightAtKill = 0;
+  #takenAgain: Promise<number> = Promise.resolve(0);
+  #takenAgainAt = 0;
+
+  constructor({ cell, source, producers, window }: KillLoad, cluster: BenchCluster, topic: string) {
+    const settings = producerOptions(cell, cluster.brokers, bufferBytesFor(window, cell.recordBytes));
+    this.#cell = cell;
+    this.#producers = Array.from({ length: producers }, () => new CellProducer(settings, topic));
+    this.load = new Load(this.#producers, source, window, cell.acks === 0 ? UNACKNOWLEDGED_RATE : undefined);
+    this.run = { ledger: this.load.ledger, source };
+  }
+
+  beforeKill(): void {
+    this.#acknowledgedBeforeKill = this.load.ledger.acknowledged;
+    this.#inFlightAtKill = this.load.inFlight;
+    this.#takenAgain = this.load.nextAcknowledgement();
+  }
+
+  async afterElection(records: number): Promise<void> {
+    // Under acks: 0 an acknowledgement says only that the record was handed over.
+    if (this.#cell.acks !== 0) this.#takenAgainAt = await this.#takenAgain;
+    await this.load.acknowledged(this.load.ledger.acknowledged + records);
+  }
+
+  async drain(): Promise<void> {
+    if (await this.load.drain(DRAIN_MS)) return;
+    throw new VarveError(
+      'TIMEOUT',
+      `${this.load.inFlight} records had no answer ${DRAIN_MS / 1000} s after the load stopped`,
+    );
+  }
+
+  result(verified: Verification, killedAt: number, leaderAt: number): KillResult {
+    const { acks, flush, recordBytes } = this.#cell;
+    return {
+      acks,
+      flush,
+      recordBytes,
+      acknowledgedBeforeKill: this.#acknowledgedBeforeKill,
+      acknowledged: this.load.ledger.acknowledged,
+      inFlightAtKill: this.#inFlightAtKill,
+      verified,
+      unavailableMs: (acks === 0 ? leaderAt : this.#takenAgainAt) - killedAt,
+      mustLoseNothing: acks === 'all',
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#producers.map((producer) => producer.close()));
+  }
+}
+
+/** Reads the log from `start` on from the present leader; one verdict per load. */
+async function verify(
+  cluster: BenchCluster,
+  topic: string,
+  start: number,
+  running: readonly RunningLoad[],
+): Promise<Verification[]> {
+  const runs = running.map((one) => one.run);
+  const hasUnacknowledged = running.some((one) => one.load.ledger.highestOffset < 0);
+  const highestOffset = Math.max(...runs.map(({ ledger }) => ledger.highestOffset));
+  const end = await settledEnd(cluster, topic, { least: highestOffset + 1, isExact: false, hasUnacknowledged });
+  const verifier = new Verifier(runs, start);
+  await cluster.readBatches(topic, start, end, (batches) => verifier.addBatches(batches));
+  return verifier.finish();
+}
+
+async function all(
+  running: readonly RunningLoad[],
+  wait: (one: RunningLoad) => Promise<void>,
+  what: string,
+): Promise<void> {
   const timer = new AbortController();
   const late = delay(DRAIN_MS, undefined, { signal: timer.signal }).then(() => {
     throw new VarveError('TIMEOUT', `waited ${DRAIN_MS / 1000} s in vain for ${what}`);
   });
   late.catch(() => {});
   try {
-    return await Promise.race([promise, late]);
+    await Promise.race([Promise.all(running.map(wait)), late]);
   } finally {
     timer.abort();
   }

@@ -153,7 +153,7 @@ function floorBar(floor: FloorResult) {
   const { median, min, max } = floor.summary.recordsPerSecond;
   const text = `${count(median)}/s`;
   return {
-    label: floorName(floor),
+    label: `floor · ${floor.storage}`,
     value: median,
     low: min,
     high: max,
@@ -241,7 +241,7 @@ function kills(result: BenchResult): string {
       whole(kill.verified.duplicates),
       whole(kill.verified.holes),
       whole(kill.unavailableMs),
-      whole(kill.catchUpMs),
+      kill.catchUpMs === undefined ? '–' : whole(kill.catchUpMs),
     ];
   });
   const note =

@@ -109,7 +109,7 @@ function killTable(kills: readonly KillResult[]): string {
       whole(kill.verified.duplicates),
       whole(kill.verified.holes),
       whole(kill.unavailableMs),
-      whole(kill.catchUpMs),
+      kill.catchUpMs === undefined ? '–' : whole(kill.catchUpMs),
     ]);
   }
   return table.toString();

@@ -40,10 +40,10 @@ async function storedLog(compression: Compression) {
 describe.each(COMPRESSIONS)('batches as a log holds them (%s)', (compression) => {
   test('are verified record by record, over a control batch, and a batch that was given before is passed over', async () => {
     const { source, ledger, batches } = await storedLog(compression);
-    const verifier = new Verifier(ledger, source, 100);
+    const verifier = new Verifier([{ ledger, source }], 100);
     await verifier.addBatches(batches.slice(0, 2));
     await verifier.addBatches(batches.slice(1));
-    expect(verifier.finish()).toMatchObject({
+    expect(verifier.finish()[0]!).toMatchObject({
       verified: BATCHES * EACH,
       lost: 0,
       duplicates: 0,
@@ -59,17 +59,17 @@ describe.each(COMPRESSIONS)('batches as a log holds them (%s)', (compression) =>
     const { source, ledger, batches } = await storedLog(compression);
     const damaged = Buffer.from(batches[1]!);
     damaged[damaged.length - 1] = (damaged[damaged.length - 1] as number) ^ 0x40;
-    const verifier = new Verifier(ledger, source, 100);
+    const verifier = new Verifier([{ ledger, source }], 100);
     await verifier.addBatches(batches.with(1, damaged));
-    const found = verifier.finish();
+    const found = verifier.finish()[0]!;
     expect(found).toMatchObject({ verified: (BATCHES - 1) * EACH, corrupt: 1, lost: EACH });
     expect(found.findings[0]).toMatch(/damaged batch/);
   });
 
   test('of which one is missing leave a hole', async () => {
     const { source, ledger, batches } = await storedLog(compression);
-    const verifier = new Verifier(ledger, source, 100);
+    const verifier = new Verifier([{ ledger, source }], 100);
     await verifier.addBatches(batches.toSpliced(3, 1));
-    expect(verifier.finish()).toMatchObject({ holes: EACH, lost: EACH, corrupt: 0 });
+    expect(verifier.finish()[0]!).toMatchObject({ holes: EACH, lost: EACH, corrupt: 0 });
   });
 });

@@ -32,12 +32,12 @@ function acknowledgedLog() {
 }
 
 function verify(ledger: Ledger, source: RecordSource, log: readonly StoredRecord[]) {
-  const verifier = new Verifier(ledger, source, 0);
+  const verifier = new Verifier([{ ledger, source }], 0);
   for (const { offset, bytes } of log) {
     verifier.cover(offset, offset + 1);
     verifier.addRecord(offset, bytes, 0, bytes.length);
   }
-  return verifier.finish();
+  return verifier.finish()[0]!;
 }
 
 /** Offsets as a log gives them: one after the other. */
@@ -168,5 +168,33 @@ describe('records without an acknowledgement', () => {
     expect(found.lost).toBe(1);
     expect(findFault(found, 0)).toBeUndefined();
     expect(findFault(found, 1)).toMatch(/1 lost/);
+  });
+});
+
+describe('a log that holds the records of several runs', () => {
+  test('is told apart by run: each has its own verdict', () => {
+    const runs = ['0badcafe', 'deadbeef'].map((id) => ({
+      ledger: new Ledger(1),
+      source: new RecordSource(TEMPLATES, id),
+    }));
+    const log: Buffer[] = [];
+    for (let i = 0; i < 20; i += 1) {
+      const { ledger, source } = runs[i % 2]!;
+      const sequence = ledger.send(0);
+      ledger.acknowledge(0, sequence, i);
+      const bytes = Buffer.alloc(100);
+      source.fill(bytes, 0, sequence);
+      log.push(bytes);
+    }
+    const verifier = new Verifier(runs, 0);
+    for (const [offset, bytes] of log.entries()) {
+      verifier.cover(offset, offset + 1);
+      // The second run lost its third record.
+      if (offset !== 5) verifier.addRecord(offset, bytes, 0, bytes.length);
+    }
+    const [first, second] = verifier.finish();
+    expect(findFault(first!, 'all')).toBeUndefined();
+    expect(findFault(second!, 'all')).toMatch(/^1 lost \(lost: record 2 of producer 0, acknowledged at offset 5\)$/);
+    expect([first!.verified, second!.verified]).toEqual([10, 9]);
   });
 });
