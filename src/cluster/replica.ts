@@ -448,8 +448,15 @@ export class Replica {
       else if (error.code === 'DISK_FAILED') this.host.onDiskFailed(error);
       else if (error.code === 'DISK_FULL') this.#pause(error);
       else if (error.code === 'CLOSED') this.stop(error);
+      else if (error.code === 'CORRUPT_LOG') this.#stopDamaged(error);
       else this.host.onFatal(error);
     }
+  }
+
+  /** A follower needs what this log can't give: another replica must lead, and the node's other partitions have no part in it. */
+  #stopDamaged(error: VarveError): void {
+    this.host.warn(this, 'damaged', error);
+    this.stop(error);
   }
 
   /** The log could not take what the core had decided: the core is out of step and is replaced after a while. */
