@@ -4,6 +4,7 @@
  */
 import { VarveError } from '../errors.js';
 import { BatchBuilder } from '../record/batch-builder.js';
+import { codecFor } from '../record/codecs.js';
 import type { Compression, RecordInput } from '../record/types.js';
 import type { AppendedRange } from './log.js';
 
@@ -36,6 +37,8 @@ export class EmbeddedAppends {
   }
 
   async append(records: readonly RecordInput[], compression: Compression): Promise<AppendedRange> {
+    // Before anything is built: records of an append that is refused must not stay for the next one.
+    codecFor(compression);
     const builder = this.#builder;
     const now = Date.now();
     try {

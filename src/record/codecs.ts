@@ -11,6 +11,7 @@
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
 import * as zstdAddon from '@mongodb-js/zstd';
+import { VarveError } from '../errors.js';
 import { compressLz4Frame, compressLz4FrameSync, decompressLz4Frame, decompressLz4FrameSync } from './lz4-frame.js';
 import { type DecompressionLimits, outputBoundBytes, outputTooLarge, undecodable } from './limits.js';
 import {
@@ -135,6 +136,11 @@ const zstd = 'zstdCompress' in zlib ? nodeZstd(zlib as unknown as NodeZstd) : ad
 
 const CODECS: { readonly [name in Compression]: Codec } = Object.freeze({ none, gzip, snappy, lz4, zstd });
 
+/** @throws VarveError INVALID_ARGUMENT for any other name: callers without types can pass one */
 export function codecFor(compression: Compression): Codec {
+  if (!Object.hasOwn(CODECS, compression)) {
+    const names = Object.keys(CODECS).join(', ');
+    throw new VarveError('INVALID_ARGUMENT', `compression ${JSON.stringify(compression)}: give one of ${names}`);
+  }
   return CODECS[compression];
 }
