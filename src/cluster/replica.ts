@@ -12,7 +12,7 @@
  * disk or a broken invariant is the node's matter (`ReplicaHost`).
  */
 import { invariant, VarveError } from '../errors.js';
-import { ControlKind, type Log } from '../log/log.js';
+import { type AppendedRange, ControlKind, type Log } from '../log/log.js';
 import { Raft } from '../raft/raft.js';
 import type { HardState, LogProgress, LogWrite, Message, NodeId, Ready, Role } from '../raft/types.js';
 import { DATA_FRAME_BYTES } from '../rpc/protocol.js';
@@ -45,6 +45,8 @@ export interface ReplicaHost {
 const FULL_DISK_PAUSE_TICKS = 20;
 
 interface WaitingDelete {
+  /** The log start asked for. */
+  readonly offset: number;
   readonly end: number;
   readonly done: (error?: VarveError) => void;
 }
@@ -162,7 +164,7 @@ export class Replica {
     this.#ackedByAll.expire(now, 'it was not replicated to a majority in time; it may still be');
     if (this.#stopped !== undefined) return;
     if (this.#pauseTicks > 0) {
-      if (--this.#pauseTicks === 0) this.#restartCore();
+      if (--this.#pauseTicks === 0) this.#guard(() => this.#restartCore());
       return;
     }
     this.#guard(() => {
@@ -192,7 +194,18 @@ export class Replica {
   produce(request: ProduceRequest, part: number, body: Buffer, start: number, end: number): void {
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#role !== 'leader') throw this.notLeader();
-    const { baseOffset, lastOffset } = this.log.appendProduced(body, start, end, this.#term);
+    const before = this.log.end;
+    let range: AppendedRange;
+    try {
+      range = this.log.appendProduced(body, start, end, this.#term);
+    } catch (error) {
+      if (this.log.end === before || !(error instanceof VarveError) || error.code !== 'DISK_FAILED') throw error;
+      // Stored, but not journalled: after a restart the bytes may be there or not, so the client must not send them again.
+      throw new VarveError('OUTCOME_UNKNOWN', `${this.name}: the disk failed in the middle of the append`, {
+        cause: error,
+      });
+    }
+    const { baseOffset, lastOffset } = range;
     this.#appended = true;
     this.host.schedule(this);
     if (request.acks === 0) request.succeed(part, baseOffset, this.log.start);
@@ -220,7 +233,7 @@ export class Replica {
     this.host.schedule(this);
     return new Promise((resolve, reject) => {
       const done = (error?: VarveError): void => (error === undefined ? resolve() : reject(error));
-      this.#deletes.push({ end: lastOffset + 1, done });
+      this.#deletes.push({ offset, end: lastOffset + 1, done });
     });
   }
 
@@ -411,8 +424,12 @@ export class Replica {
 
   #completeDeletes(to: number): void {
     while (this.#deletes.length > 0 && this.#deletes[0]!.end <= to) {
-      const { done } = this.#deletes.shift()!;
-      void this.#deletion.then(() => done());
+      const { offset, done } = this.#deletes.shift()!;
+      void this.#deletion.then(() => {
+        if (this.log.start >= offset) done();
+        else
+          done(new VarveError('OUTCOME_UNKNOWN', `${this.name}: the deletion is committed, but failed on this disk`));
+      });
     }
   }
 

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { VarveError } from '../../src/errors.js';
 import type { Log } from '../../src/log/log.js';
+import { FrameType } from '../../src/rpc/protocol.js';
 import { batchOf, TestCluster, until } from './harness.js';
 
 const clusters: TestCluster[] = [];
@@ -57,6 +58,34 @@ describe('a node whose disk', () => {
     );
     await client.produce(batchOf('two are a majority'));
     expect(await client.readAll()).toEqual(['before', 'after', 'two are a majority']);
+  });
+
+  test('fails in the middle of an append says that the outcome is unknown: the bytes may be there after a restart', async () => {
+    const cluster = await start(1);
+    const { log } = cluster.node(await cluster.leader()).replica('events', 0);
+    const client = await cluster.client(1);
+    const append = log.appendProduced.bind(log);
+    Object.defineProperty(log, 'appendProduced', {
+      value: (...given: Parameters<Log['appendProduced']>) => {
+        append(...given);
+        throw new VarveError('DISK_FAILED', 'the journal failed behind the segment');
+      },
+    });
+    await expect(client.produce(batchOf('stored'))).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+  });
+
+  test('fails at a deletion does not say that it was done', async () => {
+    const cluster = await start(1);
+    const leader = await cluster.leader();
+    const client = await cluster.client(leader);
+    await client.produce(batchOf('a'));
+    const { log } = cluster.node(leader).replica('events', 0);
+    Object.defineProperty(log, 'deleteBefore', {
+      value: () => Promise.reject(new VarveError('DISK_FULL', 'no space')),
+    });
+    await expect(
+      client.connection.request(FrameType.DeleteRecords, ['events', 0, log.highWatermark]),
+    ).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
   });
 
   test('is full refuses producers while it leads, and takes them again when there is space', async () => {
