@@ -55,9 +55,13 @@ export function loadEvents(file?: string): string[] {
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new VarveError('INVALID_CONFIG', `cannot read the payload file ${path}; --payload wants a file of one event a line`, {
-      cause,
-    });
+    throw new VarveError(
+      'INVALID_CONFIG',
+      `cannot read the payload file ${path}; --payload wants a file of one event a line`,
+      {
+        cause,
+      },
+    );
   }
   const events = text.split('\n').filter((line) => line.trim() !== '');
   if (events.length === 0) throw new VarveError('INVALID_CONFIG', `the payload file ${path} has no events`);
@@ -79,7 +83,8 @@ export class RecordSource {
   readonly #expected: Buffer;
 
   constructor(templates: RecordTemplates, runId: string) {
-    if (!/^[0-9a-f]{8}$/.test(runId)) throw new VarveError('INVALID_ARGUMENT', `a run id is 8 hex digits, not "${runId}"`);
+    if (!/^[0-9a-f]{8}$/.test(runId))
+      throw new VarveError('INVALID_ARGUMENT', `a run id is 8 hex digits, not "${runId}"`);
     this.recordBytes = templates.recordBytes;
     this.runId = runId;
     this.#templates = Buffer.from(templates.bytes);
@@ -167,7 +172,8 @@ function eventFields(line: string): string[] {
   } catch {
     event = undefined;
   }
-  if (typeof event !== 'object' || event === null || Array.isArray(event)) return [`,"event":${ascii(JSON.stringify(line))}`];
+  if (typeof event !== 'object' || event === null || Array.isArray(event))
+    return [`,"event":${ascii(JSON.stringify(line))}`];
   const ranked = Object.entries(event).filter(([name]) => name !== 'id' && name !== 'n' && name !== 'x');
   // What tells one event from another first, so that small records keep it.
   const first = ['mag', 'place', 'time', 'longitude', 'latitude'];
