@@ -56,4 +56,5 @@ TEST_CASE("a spare that could not be made longer is taken up again where it was 
   CHECK(std::filesystem::file_size(file.path) == kFileBytes);
   CHECK_FALSE(std::filesystem::exists(directory.file(journal_file_name(1))));
   CHECK(std::filesystem::exists(directory.file(journal_file_name(2))));
+  background.stop();  // as the store does: a job that is just ending still uses the files' condition variable
 }
