@@ -82,6 +82,8 @@ class Journal {
   uint64_t current_file_number() const { return current_file_.load(std::memory_order_relaxed); }
   size_t log_count() const { return log_count_; }
   void recycle(uint64_t file_number) { files_.recycle(file_number); }
+  // From now on a full disk ends the journal (disk_full) instead of being waited out. What fits is written as before.
+  void stop_waiting() { files_.stop_waiting(); }
   JournalProgress progress() const;
   JournalCounters counters() const;
 

@@ -249,6 +249,15 @@ napi_value stats(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// journalStopWaiting(store): a full disk ends the journal instead of being waited out
+napi_value stop_waiting(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  StoreHandle* handle = nullptr;
+  Journal* journal = journal_argument(env, arguments, handle);
+  if (journal != nullptr) journal->stop_waiting();
+  return nullptr;
+}
+
 // journalStop(store): writes and syncs what is pending, then `progress` says stopped
 napi_value stop(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
@@ -269,6 +278,7 @@ void export_journal(napi_env env, napi_value exports) {
   set_function(env, exports, "journalRecycle", recycle);
   set_function(env, exports, "journalCurrentFileNumber", current_file_number);
   set_function(env, exports, "journalStats", stats);
+  set_function(env, exports, "journalStopWaiting", stop_waiting);
   set_function(env, exports, "journalStop", stop);
 }
 

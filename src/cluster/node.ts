@@ -213,6 +213,8 @@ export class Node {
 
   async #close(): Promise<void> {
     await this.#cutOff(new VarveError('CLOSED', 'this node is closing'));
+    // Deletions go through the journal, which may be waiting for space.
+    this.#store.stopWaiting();
     await Promise.all(this.#replicas.map((replica) => replica.idle()));
     try {
       await this.#store.close();

@@ -86,6 +86,7 @@ interface Addon {
   journalRecycle(store: NativeStoreHandle, fileNumber: number): void;
   journalCurrentFileNumber(store: NativeStoreHandle): number;
   journalStats(store: NativeStoreHandle): JournalStats;
+  journalStopWaiting(store: NativeStoreHandle): void;
   journalStop(store: NativeStoreHandle): void;
 }
 

@@ -161,6 +161,11 @@ export interface Journal {
   /** Number of the file being written. Files below it only change by recycling. */
   readonly currentFileNumber: number;
   stats(): JournalStats;
+  /**
+   * From now on a full disk, which is waited out otherwise, fails the journal with DISK_FULL. For whoever is about to
+   * close: what fits is still written and synced.
+   */
+  stopWaiting(): void;
   /** Writes and syncs what is pending, then stops the thread. */
   close(): Promise<void>;
 }

@@ -116,6 +116,10 @@ export class NativeJournal implements Journal {
     return this.#finalStats ?? this.#native.journalStats(this.#store);
   }
 
+  stopWaiting(): void {
+    if (!this.#closing) this.#native.journalStopWaiting(this.#store);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

@@ -215,7 +215,15 @@ export class Store {
     this.#checkAccepting();
   }
 
-  /** Makes everything accepted durable, leaves the clean mark, releases the directory. Idempotent. */
+  /** From now on nothing waits for space on a full disk: the store fails instead. Closing begins with it. */
+  stopWaiting(): void {
+    this.#journal.stopWaiting();
+  }
+
+  /**
+   * Makes everything accepted durable, leaves the clean mark, releases the directory. Idempotent.
+   * @throws VarveError DISK_FAILED when not everything could be made durable, on a full disk too; then there is no mark
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -373,6 +381,8 @@ export class Store {
     const accepting = this.#refusal === undefined;
     this.#refusal ??= closed;
     clearInterval(this.#timer);
+    // Whoever has the turn may be waiting for a journal that waits for space.
+    this.stopWaiting();
     await this.#exclusive(async () => {
       try {
         if (accepting) {

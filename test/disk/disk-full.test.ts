@@ -1,64 +1,21 @@
-// A real full disk: a tmpfs of a few megabytes, which only root can mount.
-import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { Disk } from '../../src/disk/disk.js';
+// What a full disk does to segments and to the journal.
+import { expect, test } from 'vitest';
 import { JournalReader } from '../../src/disk/journal-reader.js';
+import { leave, noSmallDisk, smallDisk } from './small-disk.js';
 import { DIRECTORY_ID, openTestDisk, openTestJournal } from './temporary-disk.js';
 
 const KIB = 1024;
 const DISK_BYTES = 4096 * KIB;
 const withCode = (code: string) => expect.objectContaining({ name: 'VarveError', code });
 
-/** Why these tests can't run here; undefined when they can. */
-const reason = await (async () => {
-  if (process.getuid?.() !== 0) return 'only root can mount a tmpfs';
-  const probe = await mkdtemp(join(tmpdir(), 'varve-mount-'));
-  const mounted = mount(probe);
-  if (mounted) spawnSync('umount', [probe]);
-  await rm(probe, { recursive: true });
-  return mounted ? undefined : 'mounting a tmpfs is not permitted here';
-})();
-if (reason) console.warn(`disk-full tests skipped: ${reason}`);
-
-function mount(path: string): boolean {
-  return spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'varve-test', path]).status === 0;
-}
-
-let parent: string;
-let root: string;
-
-beforeEach(async () => {
-  if (reason) return;
-  parent = await mkdtemp(join(tmpdir(), 'varve-full-'));
-  root = join(parent, 'mounted');
-  await mkdir(root);
-  expect(mount(root)).toBe(true);
-});
-
-afterEach(async () => {
-  if (reason) return;
-  spawnSync('umount', ['--lazy', root]);
-  await rm(parent, { recursive: true });
-});
-
-/** Takes space until only about this much is left. */
-async function leave(disk: Disk, freeBytes: number): Promise<void> {
-  const { stdout } = spawnSync('df', ['--output=avail', '--block-size=1', root], { encoding: 'utf8' });
-  const available = Number(stdout.trim().split('\n').at(-1));
-  expect(available).toBeGreaterThan(freeBytes);
-  await disk.writeFile('ballast', 0, Buffer.alloc(available - freeBytes));
-}
-
-test.skipIf(reason)(
+test.skipIf(noSmallDisk)(
   'a full disk refuses an append with DISK_FULL, changes nothing, and recovers by itself',
   async () => {
+    const root = await smallDisk(DISK_BYTES);
     const disk = await openTestDisk(root);
     const segment = disk.createSegment('s.log', { reserveBytes: DISK_BYTES });
     segment.append(Buffer.alloc(60 * KIB, 1), 0, 60 * KIB);
-    await leave(disk, 16 * KIB);
+    await leave(root, 16 * KIB);
     const piece = Buffer.alloc(20 * KIB, 2);
     expect(() => segment.append(piece, 0, piece.length)).toThrow(withCode('DISK_FULL'));
     expect(() => segment.append(piece, 0, piece.length)).toThrow(/fallocate of .*s\.log failed/);
@@ -74,22 +31,24 @@ test.skipIf(reason)(
   },
 );
 
-test.skipIf(reason)('a journal that cannot make its first file says DISK_FULL', async () => {
+test.skipIf(noSmallDisk)('a journal that cannot make its first file says DISK_FULL', async () => {
+  const root = await smallDisk(DISK_BYTES);
   const disk = await openTestDisk(root);
   await disk.makeDirectory('journal');
-  await leave(disk, 16 * KIB);
+  await leave(root, 16 * KIB);
   const { failed } = await openTestJournal(disk, { fileBytes: 64 * KIB });
   expect(await failed()).toEqual(withCode('DISK_FULL'));
   await expect(disk.close()).rejects.toThrow(withCode('DISK_FULL'));
 });
 
-test.skipIf(reason)('a journal that cannot make its next file waits for space, and loses nothing', async () => {
+test.skipIf(noSmallDisk)('a journal that cannot make its next file waits for space, and loses nothing', async () => {
+  const root = await smallDisk(DISK_BYTES);
   const disk = await openTestDisk(root);
   const { journal, durable, failures } = await openTestJournal(disk, { fileBytes: 64 * KIB });
   const log = journal.registerLog({ topicId: Buffer.alloc(16, 1), partition: 0 });
   await journal.flush();
   await durable(journal.append(log, 2, 0, 0, Buffer.alloc(10), 'sync'));
-  await leave(disk, 16 * KIB);
+  await leave(root, 16 * KIB);
   let ticket = 0;
   for (let i = 1; i <= 8; i++) ticket = journal.append(log, 2, 0, i, Buffer.alloc(20 * KIB, i), 'sync');
   // The first file takes two of them.
@@ -106,12 +65,13 @@ test.skipIf(reason)('a journal that cannot make its next file waits for space, a
   await disk.close();
 });
 
-test.skipIf(reason)('a group that waits for its file is not durable when the file before it is', async () => {
+test.skipIf(noSmallDisk)('a group that waits for its file is not durable when the file before it is', async () => {
+  const root = await smallDisk(DISK_BYTES);
   const disk = await openTestDisk(root);
   const { journal, durable, reported } = await openTestJournal(disk, { fileBytes: 64 * KIB });
   const log = journal.registerLog({ topicId: Buffer.alloc(16, 1), partition: 0 });
   await durable(journal.append(log, 2, 0, 0, Buffer.alloc(10), 'sync'));
-  await leave(disk, 16 * KIB);
+  await leave(root, 16 * KIB);
   // Two that ask for no sync fill the file; the third asks for one and must wait for the next file.
   journal.append(log, 2, 0, 1, Buffer.alloc(20 * KIB), 'none');
   journal.append(log, 2, 0, 2, Buffer.alloc(20 * KIB), 'none');
@@ -123,12 +83,13 @@ test.skipIf(reason)('a group that waits for its file is not durable when the fil
   await disk.close();
 });
 
-test.skipIf(reason)('a full disk met by a write of the journal itself is final', async () => {
+test.skipIf(noSmallDisk)('a full disk met by a write of the journal itself is final', async () => {
+  const root = await smallDisk(DISK_BYTES);
   const disk = await openTestDisk(root);
   const { journal, failed } = await openTestJournal(disk, { fileBytes: 64 * KIB, maxGroupBytes: 4096 * KIB });
   const log = journal.registerLog({ topicId: Buffer.alloc(16, 1), partition: 0 });
   await journal.flush();
-  await leave(disk, 16 * KIB);
+  await leave(root, 16 * KIB);
   // Larger than a whole file, so it goes beyond what was allocated.
   journal.append(log, 2, 0, 1, Buffer.alloc(1024 * KIB), 'sync');
   expect(await failed()).toEqual(withCode('DISK_FAILED'));
