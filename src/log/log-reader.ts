@@ -8,6 +8,7 @@ import { VarveError } from '../errors.js';
 import { decodeBatchAsync } from '../record/decode.js';
 import { baseOffsetAt, batchSizeAt, isControlAt, lastOffsetAt, maxTimestampAt } from '../record/record-batch.js';
 import type { Record } from '../record/types.js';
+import type { Segment } from '../segment/segment.js';
 import type { SegmentList } from '../segment/segment-list.js';
 import type { BatchLocator } from './batch-locator.js';
 import type { ReadOptions, ReadResult, ReadViewsResult } from './log.js';
@@ -75,12 +76,15 @@ export class LogReader {
 
   async read(offset: number, options: ReadOptions): Promise<ReadResult> {
     const { views, nextOffset, highWatermark } = await this.readViews(offset, options);
+    const first = this.#segments.indexOf(offset);
+    const last = this.#segments.indexOf(Math.max(offset, nextOffset - 1));
+    const segments = this.#segments.all.slice(first, last + 1);
     const records: Record[] = [];
     for (const view of views) {
       for (let position = 0; position < view.length; ) {
         const end = position + batchSizeAt(view, position);
         if (!isControlAt(view, position)) {
-          for (const record of await this.#decode(view, position, end)) {
+          for (const record of await this.#decode(view, position, end, segments)) {
             if (record.offset >= offset) records.push(record);
           }
         }
@@ -105,7 +109,7 @@ export class LogReader {
         const end = segment.checkedEnd(bytes, position, expected);
         if (baseOffsetAt(bytes, position) >= log.highWatermark) return undefined;
         if (maxTimestampAt(bytes, position) >= timestamp && !isControlAt(bytes, position)) {
-          for (const record of await this.#decode(bytes, position, end)) {
+          for (const record of await this.#decode(bytes, position, end, [segment])) {
             if (record.timestamp >= timestamp && record.offset >= log.start) {
               return record.offset < log.highWatermark
                 ? { offset: record.offset, timestamp: record.timestamp }
@@ -178,10 +182,15 @@ export class LogReader {
     }
   }
 
-  async #decode(bytes: Buffer, position: number, end: number): Promise<Record[]> {
+  /** The records are copies; `segments`: those that the bytes may come from. */
+  async #decode(bytes: Buffer, position: number, end: number, segments: readonly Segment[]): Promise<Record[]> {
     try {
-      return await decodeBatchAsync(bytes, position, end, { checkCrc: true, copy: true });
+      const records = await decodeBatchAsync(bytes, position, end, { checkCrc: true, copy: true });
+      // A page may have been lost between the check of the CRC and the copy.
+      for (const segment of segments) segment.checkReadable();
+      return records;
     } catch (error) {
+      for (const segment of segments) segment.checkReadable();
       if (!(error instanceof VarveError) || error.code !== 'CORRUPT_BATCH') throw error;
       throw new VarveError(
         'CORRUPT_LOG',

@@ -6,7 +6,7 @@
  * A sealed segment found at open is mapped at its first read.
  *
  * What can go wrong: a header that does not continue the batch before it is CORRUPT_LOG, and so is any read that touches
- * a range known to be damaged.
+ * a range known to be damaged. Once a page could not be read, zeros stand in for it: DISK_FAILED.
  */
 import type { SegmentFile } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
@@ -90,8 +90,19 @@ export class Segment implements SegmentName {
     return this.#bytes;
   }
 
+  /** @throws VarveError DISK_FAILED */
   view(position: number, length: number): Buffer {
-    return this.file.view(position, length);
+    const view = this.file.view(position, length);
+    this.checkReadable();
+    return view;
+  }
+
+  /**
+   * To be called after bytes were looked at, before anybody relies on them.
+   * @throws VarveError DISK_FAILED when a page of the file was lost: what was read may be zeros in its place
+   */
+  checkReadable(): void {
+    if (this.#file?.poisoned) throw this.#unreadable();
   }
 
   /** Drops the engine's reference to the mapping; views that are held stay valid. */
@@ -156,9 +167,17 @@ export class Segment implements SegmentName {
   }
 
   corrupt(position: number, what: string): VarveError {
+    if (this.#file?.poisoned) return this.#unreadable();
     return new VarveError(
       'CORRUPT_LOG',
       `${this.path}, position ${position}: ${what}. Nothing was deleted, and offsets outside the damage still read; restore this replica from a peer or a backup`,
+    );
+  }
+
+  #unreadable(): VarveError {
+    return new VarveError(
+      'DISK_FAILED',
+      `${this.path}: a page of the file could not be read (the device failed, or somebody shortened the file); check the disk, then open the store again`,
     );
   }
 
