@@ -1,7 +1,8 @@
 /**
  * Writes ten readings to a replicated topic and reads them back.
  *
- *   node quickstart.js [host:port] [topic]        default: 127.0.0.1:9101 events
+ *   npx tsc --module nodenext --target es2023 quickstart.ts && node quickstart.js [host:port] [topic]
+ *                                                         default: 127.0.0.1:9101 events
  *
  * The README says how to start three nodes. Kill one of them while this runs: it only takes a moment longer.
  */

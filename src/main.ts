@@ -1,5 +1,5 @@
 /** The public API of Varve. Everything a broker's author imports is named here, and nothing else is public. */
-export { ERROR_CODES, type ErrorCode, VarveError } from './errors.js';
+
 export { Admin } from './client/admin.js';
 export { Consumer } from './client/consumer.js';
 export type { FetchedBatches } from './client/fetched-batches.js';
@@ -15,9 +15,24 @@ export type {
   SendResult,
 } from './client/options.js';
 export { Producer } from './client/producer.js';
+export type {
+  ResolvedClientOptions,
+  ResolvedConsumerOptions,
+  ResolvedProducerOptions,
+} from './client/resolved-options.js';
 export type { NodeStatus } from './cluster/status.js';
 export type { FlushMode } from './disk/disk.js';
-export type { AppendedRange, Log, ReadOptions, ReadResult, ReadViewsResult, RecoveryReport } from './log/log.js';
+export { ERROR_CODES, type ErrorCode, VarveError } from './errors.js';
+export {
+  type AppendedRange,
+  ControlKind,
+  type Log,
+  type ReadOptions,
+  type ReadResult,
+  type ReadViewsResult,
+  type RecoveryReport,
+} from './log/log.js';
 export type { LogOptions, StoreOptions } from './log/options.js';
 export { formatStore, type OpenLogOptions, openStore, type Store, type StoreStats } from './log/store.js';
+export type { EpochEnd, HardState, LogView } from './raft/types.js';
 export { COMPRESSIONS, type Compression, type Header, type Record, type RecordInput } from './record/types.js';

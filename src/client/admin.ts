@@ -1,4 +1,4 @@
-/** Questions and orders to a cluster that concern no single record: who leads what, where a log begins and ends. */
+/** The administrative client. */
 import type { NodeStatus } from '../cluster/status.js';
 import { VarveError } from '../errors.js';
 import { type DeleteRecordsHeader, FrameType } from '../rpc/protocol.js';
@@ -14,6 +14,7 @@ import {
   resolveClientOptions,
 } from './resolved-options.js';
 
+/** Questions and orders to a cluster that concern no single record: who leads what, where a log begins and ends. */
 export class Admin {
   /** As given, checked, with the defaults filled in; frozen. */
   readonly options: ResolvedClientOptions;

@@ -1,14 +1,4 @@
-/**
- * Reads one partition: committed records only, in order, without gaps, from an offset on.
- *
- * Promises.
- *   - A record that was given is never given again unless `seek` asks for it, and none is left out: an offset that is
- *     gone (OFFSET_OUT_OF_RANGE), a log that lost what was read already (LOG_TRUNCATED) and bytes that do not match
- *     their checksum (CORRUPT_BATCH) are errors. The position stays where it is; `seek` decides where to go on.
- *   - A change of leader is a delay, not an error, as long as requestTimeoutMs allows (then TIMEOUT; polling again goes
- *     on).
- *   - Memory is bounded: what one poll returns, and one answer fetched ahead.
- */
+/** The consumer: what it promises stands at the class. Checks of what was fetched are in fetched-batches.ts. */
 import { VarveError } from '../errors.js';
 import { decodeBatch, decodeBatchAsync, isSyncDecodable } from '../record/decode.js';
 import type { Record } from '../record/types.js';
@@ -24,6 +14,17 @@ interface Prefetch {
   readonly fetched: Promise<FetchedBatches>;
 }
 
+/**
+ * Reads one partition: committed records only, in order, without gaps, from an offset on.
+ *
+ * Promises.
+ *   - A record that was given is never given again unless `seek` asks for it, and none is left out: an offset that is
+ *     gone (OFFSET_OUT_OF_RANGE), a log that lost what was read already (LOG_TRUNCATED) and bytes that do not match
+ *     their checksum (CORRUPT_BATCH) are errors. The position stays where it is; `seek` decides where to go on.
+ *   - A change of leader is a delay, not an error, as long as requestTimeoutMs allows (then TIMEOUT; polling again goes
+ *     on).
+ *   - Memory is bounded: what one poll returns, and one answer fetched ahead.
+ */
 export class Consumer implements AsyncIterable<Record> {
   /** As given, checked, with the defaults filled in; frozen. */
   readonly options: ResolvedConsumerOptions;

@@ -9,8 +9,8 @@
  * says that it had no effect. A part whose outcome is unknown is never sent again.
  */
 import { invariant, VarveError } from '../errors.js';
-import { BatchBuilder } from '../record/batch-builder.js';
 import type { BatchBuffers } from '../record/batch-buffers.js';
+import { BatchBuilder } from '../record/batch-builder.js';
 import { BATCH_HEADER_BYTES } from '../record/record-batch.js';
 import type { Compression, RecordInput } from '../record/types.js';
 import { MAX_BATCH_BYTES } from '../rpc/protocol.js';

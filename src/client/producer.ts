@@ -1,17 +1,4 @@
-/**
- * Writes records to a replicated topic.
- *
- * Promises.
- *   - A send that succeeded is as safe as `acks` and the topic's flush mode say (docs/DURABILITY.md).
- *   - The records of one partition that are acknowledged lie in the order in which they were sent, also across a change
- *     of leader. Only records whose outcome is unknown may turn up later than their place.
- *   - A send fails with OUTCOME_UNKNOWN when its request had left and no answer came (the node died, say): the records
- *     may or may not be in the log, and they are not sent again. Sending them again can duplicate them; deduplicated
- *     retries come with a later release. Every other error says that the records were not appended.
- *   - What a leader did not take (it had lost its role, or could not be reached) is sent to the next leader by itself,
- *     for as long as requestTimeoutMs allows; after that it fails with TIMEOUT.
- *   - Memory is bounded by bufferBytes (and one record more): beyond it `send` waits and `enqueue` returns false.
- */
+/** The producer: what it promises stands at the class. Batching is in accumulator.ts, sending in produce-transport.ts. */
 import { VarveError } from '../errors.js';
 import { Accumulator } from './accumulator.js';
 import { ClusterClient } from './cluster-client.js';
@@ -44,6 +31,20 @@ interface TopicState {
   nextPartition: number;
 }
 
+/**
+ * Writes records to a replicated topic.
+ *
+ * Promises.
+ *   - A send that succeeded is as safe as `acks` and the topic's flush mode say (docs/DURABILITY.md).
+ *   - The records of one partition that are acknowledged lie in the order in which they were sent, also across a change
+ *     of leader. Only records whose outcome is unknown may turn up later than their place.
+ *   - A send fails with OUTCOME_UNKNOWN when its request had left and no answer came (the node died, say): the records
+ *     may or may not be in the log, and they are not sent again. Sending them again can duplicate them; deduplicated
+ *     retries come with a later release. Every other error says that the records were not appended.
+ *   - What a leader did not take (it had lost its role, or could not be reached) is sent to the next leader by itself,
+ *     for as long as requestTimeoutMs allows; after that it fails with TIMEOUT.
+ *   - Memory is bounded by bufferBytes (and one record more): beyond it `send` waits and `enqueue` returns false.
+ */
 export class Producer {
   /** As given, checked, with the defaults filled in; frozen. */
   readonly options: ResolvedProducerOptions;
@@ -74,7 +75,7 @@ export class Producer {
    * Sends one record and resolves when it is acknowledged. Waits first while the buffer is full.
    * @throws VarveError CLOSED, INVALID_ARGUMENT, INVALID_TOPIC, UNKNOWN_TOPIC, UNKNOWN_PARTITION, BATCH_TOO_LARGE,
    * TIMEOUT,
-   *   OUTCOME_UNKNOWN, DISK_FULL … (see the top of this file for what they mean)
+   *   OUTCOME_UNKNOWN, DISK_FULL … (see the class)
    */
   send(record: ProducerRecord): Promise<SendResult> {
     return new Promise((resolve, reject) => {

@@ -96,7 +96,10 @@ export interface Log extends LogView {
   truncate(to: number): void;
   /** Monotone. Wakes waiting reads. */
   advanceHighWatermark(to: number): void;
-  /** The log start moves up to `offset` (≤ high watermark); whole segments below it are deleted. */
+  /**
+   * The log start moves up to `offset` (≤ high watermark); whole segments below it are deleted.
+   * @throws VarveError OFFSET_OUT_OF_RANGE, DISK_FAILED, CLOSED
+   */
   deleteBefore(offset: number): Promise<void>;
   /** Called whenever `durable` moved or `generation` changed; at most once per group commit. */
   onProgress: (() => void) | undefined;
@@ -109,18 +112,29 @@ export interface Log extends LogView {
 
   /** Views of [offset, …) below `limit` ('committed' = high watermark, the default; 'end' for replication). Synchronous, no waiting. */
   viewsFrom(offset: number, maxBytes: number, limit?: 'committed' | 'end'): ReadViewsResult;
-  /** Zero-copy read below the high watermark, with long poll. */
+  /**
+   * Zero-copy read below the high watermark, with long poll. Views stay valid for as long as they are held, also after
+   * deletion and close; writing to one is forbidden.
+   * @throws VarveError OFFSET_OUT_OF_RANGE, CORRUPT_LOG for a damaged range, DISK_FAILED, CLOSED
+   */
   readViews(offset: number, options?: ReadOptions): Promise<ReadViewsResult>;
-  /** Decoded copies below the high watermark, with long poll. */
+  /**
+   * Decoded copies below the high watermark, with long poll.
+   * @throws VarveError OFFSET_OUT_OF_RANGE, CORRUPT_LOG for a damaged range, DISK_FAILED, CLOSED
+   */
   read(offset: number, options?: ReadOptions): Promise<ReadResult>;
   /** First offset below the high watermark whose record timestamp is ≥ `timestamp`; undefined if there is none. */
   offsetForTimestamp(timestamp: number): Promise<{ readonly offset: number; readonly timestamp: number } | undefined>;
 
   // ---- embedded use: one replica, the high watermark follows durable (sync) or written (async, none) ----
 
-  /** Encodes and appends one batch; resolves when the log's flush mode says it is acknowledged. */
+  /**
+   * Encodes and appends one batch; resolves when the log's flush mode says it is acknowledged (docs/DURABILITY.md).
+   * @throws VarveError INVALID_ARGUMENT for records that cannot be encoded, BATCH_TOO_LARGE, DISK_FULL (nothing was
+   *   appended), DISK_FAILED, LOG_TRUNCATED, CLOSED
+   */
   append(records: readonly RecordInput[], options?: { readonly compression?: Compression }): Promise<AppendedRange>;
-  /** Syncs everything accepted so far, whatever the flush mode. */
+  /** Syncs everything accepted so far, whatever the flush mode. @throws VarveError DISK_FAILED, CLOSED */
   flush(): Promise<void>;
   close(): Promise<void>;
 }
