@@ -124,5 +124,6 @@ function asProduceError(code: ErrorCode, message: string, cause?: unknown): Varv
     return new VarveError('NOT_LEADER', `${code}: ${message}`, cause === undefined ? {} : { cause });
   const unknown = code === 'TIMEOUT' || code === 'OUTCOME_UNKNOWN';
   if (!unknown && cause instanceof VarveError) return cause;
-  return new VarveError(unknown ? 'OUTCOME_UNKNOWN' : code, message, cause === undefined ? {} : { cause });
+  const text = unknown ? `${message}; the records may or may not be in the log` : message;
+  return new VarveError(unknown ? 'OUTCOME_UNKNOWN' : code, text, cause === undefined ? {} : { cause });
 }

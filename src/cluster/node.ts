@@ -35,6 +35,9 @@ import { VERSION } from './version.js';
 const TICKS_PER_HEARTBEAT = 2;
 const CLIENT_IDLE_MS = 10 * 60_000;
 
+/** How often the event loop's lateness is probed. */
+const LOOP_PROBE_MS = 10;
+
 export class Node {
   readonly options: ResolvedNodeOptions;
   /** Resolves when the node has stopped, with the error if it stopped by itself. */
@@ -49,7 +52,7 @@ export class Node {
   readonly #topics = new Map<string, Replica[]>();
   readonly #byTopicId = new Map<string, Replica[]>();
   readonly #replicas: Replica[] = [];
-  readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: 10 });
+  readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: LOOP_PROBE_MS });
   readonly #startedAt = performance.now();
   #listener: Listener | undefined;
   #dirty: Replica[] = [];
@@ -122,9 +125,9 @@ export class Node {
     const { user, system } = process.cpuUsage();
     const delay = this.#loopDelay;
     const eventLoopDelay = {
-      meanMs: Number.isFinite(delay.mean) ? delay.mean / 1e6 : 0,
-      p99Ms: delay.percentile(99) / 1e6,
-      maxMs: delay.max / 1e6,
+      meanMs: lateness(delay.mean),
+      p99Ms: lateness(delay.percentile(99)),
+      maxMs: lateness(delay.max),
     };
     delay.reset();
     const { journal, ...store } = this.#store.stats();
@@ -450,4 +453,9 @@ export class Node {
     });
     return [clusterId, nodes, topics];
   }
+}
+
+/** The histogram holds the time between two probes, the period included. NaN: none yet. */
+function lateness(nanoseconds: number): number {
+  return Number.isFinite(nanoseconds) ? Math.max(0, nanoseconds / 1e6 - LOOP_PROBE_MS) : 0;
 }

@@ -5,6 +5,9 @@ import { Simulation, type Weather } from './simulation.js';
 /** RAFT_SEED replays one run, RAFT_SEEDS sets how many are tried. */
 const REPLAY = process.env['RAFT_SEED'];
 const SEEDS = Number(process.env['RAFT_SEEDS'] ?? 150);
+for (const [name, value] of Object.entries({ RAFT_SEED: Number(REPLAY ?? 0), RAFT_SEEDS: SEEDS })) {
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${name} is a whole number, 0 or more`);
+}
 
 /** Every seed has its own weather, so that quiet and rough runs of each kind are among them. */
 function weatherOf(prng: Prng): Weather {
