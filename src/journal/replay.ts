@@ -10,6 +10,8 @@
  */
 import type { JournalRecord } from '../disk/journal-format.js';
 import { VarveError } from '../errors.js';
+import { EpochIndex } from '../index/epoch-index.js';
+import { BATCH_HEADER_BYTES, baseOffsetAt, batchSizeAt, epochAt } from '../record/record-batch.js';
 import type { SegmentName } from '../segment/file-names.js';
 import { decodeHardState, decodeLogStart, decodeRelaxed, decodeTruncation, RecordType } from './journal-records.js';
 import type { LogState } from './log-state.js';
@@ -51,6 +53,8 @@ export class LogFold {
   relaxed: boolean;
   segments: FoldedSegment[];
   pieces: Piece[] = [];
+  /** Of everything up to `durable`, also where the log start has passed it and nobody will read it from a segment again. */
+  readonly epochs: EpochIndex;
   /** Segments that truncations removed. */
   readonly removed: SegmentName[] = [];
   /** The checkpoint's durable mark, lowered by truncations: nothing below it is in the journal. */
@@ -68,6 +72,7 @@ export class LogFold {
     this.hwFloor = state.hwFloor;
     this.generation = state.generation;
     this.relaxed = state.relaxed;
+    this.epochs = EpochIndex.fromEntries(state.epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
     const last = state.segments.at(-1);
     this.segments = state.segments.map((segment) => ({ ...segment }));
     if (last !== undefined) {
@@ -145,7 +150,17 @@ export class LogFold {
     this.mark ??= { segmentBase, position: 0, offset: startOffset };
     this.pieces.push({ segmentBase, position, length, skip, startOffset, endOffset: lastOffset + 1, record: ordinal });
     this.#tail = { segmentBase, position: position + length, offset: lastOffset + 1 };
+    this.#noteEpochs(record, skip);
     this.appliedCount++;
+  }
+
+  /** A record names the epoch of its last batch; the batches before it may be older. */
+  #noteEpochs({ epoch, payload }: JournalRecord, skip: number): void {
+    if (epoch <= this.epochs.lastEpoch) return;
+    for (let at = skip; at + BATCH_HEADER_BYTES <= payload.length; at += batchSizeAt(payload, at)) {
+      if (epochAt(payload, at) > this.epochs.lastEpoch)
+        this.epochs.append(epochAt(payload, at), baseOffsetAt(payload, at));
+    }
   }
 
   #applyTruncation(record: JournalRecord): void {
@@ -171,6 +186,7 @@ export class LogFold {
       }
     }
     this.pieces = kept;
+    this.epochs.truncateTo(to);
     const start: DurablePoint = { segmentBase: to, position: 0, offset: to };
     if (this.mark === undefined || this.mark.offset >= to) this.mark = start;
     if (this.#tail === undefined || this.#tail.offset >= to) this.#tail = start;

@@ -108,9 +108,7 @@ class LogRecovery {
     this.#directory = directory;
     this.#fold = fold;
     this.#files = files;
-    const mark = fold.mark?.offset ?? fold.state.end;
-    this.#epochs = EpochIndex.fromEntries(fold.state.epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
-    this.#epochs.truncateTo(mark);
+    this.#epochs = EpochIndex.fromEntries(fold.epochs.entries);
     this.#at = { position: 0, offset: fold.state.end, epoch: this.#epochs.lastEpoch };
   }
 
