@@ -39,6 +39,7 @@ export class EmbeddedAppends {
   async append(records: readonly RecordInput[], compression: Compression): Promise<AppendedRange> {
     // Before anything is built: records of an append that is refused must not stay for the next one.
     codecFor(compression);
+    checkRecords(records);
     const builder = this.#builder;
     const now = Date.now();
     try {
@@ -109,5 +110,22 @@ export class EmbeddedAppends {
     } finally {
       if (this.#encoding === settled) this.#encoding = undefined;
     }
+  }
+}
+
+/** Callers without types: a string is iterable too, and its letters would be stored as empty records. */
+function checkRecords(records: unknown): void {
+  if (!Array.isArray(records)) {
+    throw new VarveError(
+      'INVALID_ARGUMENT',
+      'append takes an array of records: [{ key, value, headers, timestamp }, …]',
+    );
+  }
+  const at = records.findIndex((record) => typeof record !== 'object' || record === null || ArrayBuffer.isView(record));
+  if (at >= 0) {
+    throw new VarveError(
+      'INVALID_ARGUMENT',
+      `append: record ${at} is no object with key, value, headers and timestamp; wrap it: { value: … }`,
+    );
   }
 }
