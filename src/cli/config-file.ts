@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { isMap, isScalar, LineCounter, type Node as YamlNode, type Pair, parseDocument } from 'yaml';
 import { VarveError } from '../errors.js';
 import { SETTINGS, type Setting, SettingError } from './settings.js';
-import { didYouMean } from './suggestion.js';
+import { didYouMean } from '../suggestion.js';
 
 const SECTIONS = ['store'];
 

@@ -4,7 +4,7 @@
  */
 import type { NodeOptions, PeerOptions, TopicOptions } from '../cluster/node-options.js';
 import { VarveError } from '../errors.js';
-import { didYouMean } from './suggestion.js';
+import { didYouMean } from '../suggestion.js';
 
 /** Reads a value as it stands in the file (any YAML scalar) or on the command line (a string). Throws a sentence. */
 export type Reader<T> = (value: unknown) => T;

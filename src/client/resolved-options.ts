@@ -3,6 +3,7 @@
  * and what would be right (INVALID_ARGUMENT); nothing is checked again later.
  */
 import { VarveError } from '../errors.js';
+import { checkOptionNames } from '../option-names.js';
 import { COMPRESSIONS } from '../record/types.js';
 import { MAX_BATCH_BYTES } from '../rpc/protocol.js';
 import type { ClientOptions, ConsumerOptions, ProducerOptions } from './options.js';
@@ -32,21 +33,37 @@ export type BatchingOptions = Pick<
 
 const TOPIC_NAME = /^[a-zA-Z0-9._-]{1,200}$/;
 
+const CLIENT_OPTION_NAMES = ['brokers', 'clusterId', 'requestTimeoutMs'];
+const PRODUCER_OPTION_NAMES = [
+  ...CLIENT_OPTION_NAMES,
+  ...['acks', 'compression', 'lingerMs', 'batchBytes', 'batchRecords', 'maxInFlight', 'bufferBytes'],
+];
+const CONSUMER_OPTION_NAMES = [
+  ...CLIENT_OPTION_NAMES,
+  ...['topic', 'partition', 'from', 'maxBytes', 'minBytes', 'maxWaitMs'],
+];
+
 export function resolveClientOptions(options: ClientOptions): ResolvedClientOptions {
-  requireObject(options);
-  return Object.freeze({
-    brokers: Object.freeze(brokerAddresses(options.brokers)),
-    clusterId: clusterIdOf(options.clusterId),
-    requestTimeoutMs: integer('requestTimeoutMs', options.requestTimeoutMs, 30_000, 1, 3_600_000),
-  });
+  return resolveConnection(options, CLIENT_OPTION_NAMES);
 }
 
 export function resolveProducerOptions(options: ProducerOptions): ResolvedProducerOptions {
-  const client = resolveClientOptions(options);
+  const client = resolveConnection(options, PRODUCER_OPTION_NAMES);
   return Object.freeze({
     ...client,
     acks: oneOf('acks', options.acks, 'all', [0, 1, 'all'] as const),
     ...resolveBatchingOptions(options),
+  });
+}
+
+/** What all clients have in common. */
+function resolveConnection(options: ClientOptions, known: readonly string[]): ResolvedClientOptions {
+  requireObject(options);
+  checkOptionNames(options, known);
+  return Object.freeze({
+    brokers: Object.freeze(brokerAddresses(options.brokers)),
+    clusterId: clusterIdOf(options.clusterId),
+    requestTimeoutMs: integer('requestTimeoutMs', options.requestTimeoutMs, 30_000, 1, 3_600_000),
   });
 }
 
@@ -70,7 +87,7 @@ export function resolveBatchingOptions(options: Partial<BatchingOptions>): Batch
 }
 
 export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsumerOptions {
-  const client = resolveClientOptions(options);
+  const client = resolveConnection(options, CONSUMER_OPTION_NAMES);
   const { from } = options;
   if (from !== undefined && from !== 'earliest' && from !== 'latest') checkOffset('from', from);
   return Object.freeze({

@@ -1,5 +1,6 @@
 /** Options with their defaults, checked once and frozen. Every refusal names the option, what was given and what is allowed. */
 import { VarveError } from '../errors.js';
+import { checkOptionNames } from '../option-names.js';
 import type { LogOptions, StoreOptions } from './options.js';
 
 const KIB = 1024;
@@ -24,21 +25,45 @@ const DEFAULT_LOG_OPTIONS: LogOptions = {
   maxBatchBytes: MIB,
 };
 
+/** Least and most, both allowed. */
+export type Range = readonly [min: number, max: number];
+
+export const STORE_RANGES = {
+  journalFileBytes: [64 * KIB, GIB],
+  journalGroupMaxBytes: [4 * KIB, 64 * MIB],
+  /** Also at least two journal files. */
+  journalMaxBytes: [128 * KIB, 1024 * GIB],
+  asyncMaxMs: [1, 60_000],
+  asyncMaxBytes: [4 * KIB, GIB],
+  pendingMaxBytes: [4 * KIB, 4 * GIB],
+  checkpointIntervalMs: [1, 3_600_000],
+} as const satisfies Readonly<Partial<Record<keyof StoreOptions, Range>>>;
+
+export const LOG_RANGES = {
+  segmentBytes: [MIB, GIB],
+  indexIntervalBytes: [64, MIB],
+  maxBatchBytes: [KIB, 4 * MIB],
+} as const satisfies Readonly<Partial<Record<keyof LogOptions, Range>>>;
+
+const STORE_OPTION_NAMES = [...Object.keys(DEFAULT_STORE_OPTIONS), 'clusterId', 'nodeId'];
+/** With those of OpenLogOptions. */
+const LOG_OPTION_NAMES = [...Object.keys(DEFAULT_LOG_OPTIONS), 'topicId', 'replicated'];
+
 /** @throws VarveError INVALID_ARGUMENT */
 export function resolveStoreOptions(given: Partial<StoreOptions>): StoreOptions {
+  checkOptionNames(given, STORE_OPTION_NAMES);
   const options = { ...DEFAULT_STORE_OPTIONS, ...withoutUndefined(given) };
-  checkRange('journalFileBytes', options.journalFileBytes, 64 * KIB, GIB);
-  checkRange('journalGroupMaxBytes', options.journalGroupMaxBytes, 4 * KIB, 64 * MIB);
-  checkRange('journalMaxBytes', options.journalMaxBytes, 2 * options.journalFileBytes, 1024 * GIB);
-  checkRange('asyncMaxMs', options.asyncMaxMs, 1, 60_000);
-  checkRange('asyncMaxBytes', options.asyncMaxBytes, 4 * KIB, GIB);
-  checkRange('pendingMaxBytes', options.pendingMaxBytes, 4 * KIB, 4 * GIB);
-  checkRange('checkpointIntervalMs', options.checkpointIntervalMs, 1, 3_600_000);
+  checkRanges(options, STORE_RANGES);
+  checkRange('journalMaxBytes', options.journalMaxBytes, [
+    2 * options.journalFileBytes,
+    STORE_RANGES.journalMaxBytes[1],
+  ]);
   return Object.freeze(options);
 }
 
 /** @throws VarveError INVALID_ARGUMENT */
 export function resolveLogOptions(given: Partial<LogOptions>): LogOptions {
+  checkOptionNames(given, LOG_OPTION_NAMES);
   const { flush, segmentBytes, indexIntervalBytes, maxBatchBytes } = {
     ...DEFAULT_LOG_OPTIONS,
     ...withoutUndefined(given),
@@ -46,13 +71,19 @@ export function resolveLogOptions(given: Partial<LogOptions>): LogOptions {
   if (flush !== 'sync' && flush !== 'async' && flush !== 'none') {
     throw new VarveError('INVALID_ARGUMENT', `flush ${JSON.stringify(flush)}: give 'sync', 'async' or 'none'`);
   }
-  checkRange('segmentBytes', segmentBytes, MIB, GIB);
-  checkRange('indexIntervalBytes', indexIntervalBytes, 64, MIB);
-  checkRange('maxBatchBytes', maxBatchBytes, KIB, 4 * MIB);
-  return Object.freeze({ flush, segmentBytes, indexIntervalBytes, maxBatchBytes });
+  const options = { flush, segmentBytes, indexIntervalBytes, maxBatchBytes };
+  checkRanges(options, LOG_RANGES);
+  return Object.freeze(options);
 }
 
-function checkRange(name: string, value: number, min: number, max: number): void {
+function checkRanges<K extends string>(
+  options: { readonly [Name in NoInfer<K>]: number },
+  ranges: Readonly<Record<K, Range>>,
+): void {
+  for (const [name, range] of Object.entries<Range>(ranges)) checkRange(name, options[name as K], range);
+}
+
+function checkRange(name: string, value: number, [min, max]: Range): void {
   if (!Number.isInteger(value) || value < min || value > max) {
     throw new VarveError('INVALID_ARGUMENT', `${name} ${value}: give a whole number from ${min} to ${max}`);
   }

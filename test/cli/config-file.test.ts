@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseConfig } from '../../src/cli/config-file.js';
 import { nodeSettings } from '../../src/cli/settings.js';
-import { didYouMean } from '../../src/cli/suggestion.js';
+import { didYouMean } from '../../src/suggestion.js';
 
 const good = `
 id: 2

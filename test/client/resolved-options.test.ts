@@ -50,6 +50,15 @@ describe('resolveProducerOptions', () => {
     );
   });
 
+  it.each([
+    [{ brokers, lingerMS: 5 }, 'no option "lingerMS"; did you mean "lingerMs"'],
+    [{ brokers, minBytes: 5 }, 'no option "minBytes"'],
+  ])('refuses an option that it does not know: %j', (options, message) => {
+    expect(() => resolveProducerOptions(options as ProducerOptions)).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT', message: expect.stringContaining(message) }),
+    );
+  });
+
   it('refuses options that are no object', () => {
     expect(() => resolveProducerOptions(undefined as unknown as ProducerOptions)).toThrow(/give an object/);
   });
@@ -59,6 +68,11 @@ describe('resolveConsumerOptions', () => {
   it.each(['', '.', '..', '../etc', 'a/b', 'a b', 'x'.repeat(201), 7])('refuses the topic name %j', (topic) => {
     const options = { brokers, topic, partition: 0 } as ConsumerOptions;
     expect(() => resolveConsumerOptions(options)).toThrow(expect.objectContaining({ code: 'INVALID_TOPIC' }));
+  });
+
+  it('refuses an option that it does not know', () => {
+    const options = { brokers, topic: 't', partition: 0, form: 5 } as ConsumerOptions;
+    expect(() => resolveConsumerOptions(options)).toThrow(/no option "form"; did you mean "from"/);
   });
 
   it.each([-1, 0.5, '0', undefined])('refuses the partition %j', (partition) => {
