@@ -1,9 +1,8 @@
 /** `varve format`: makes an empty data directory that belongs to one node of one cluster. Once, before its first start. */
-import { access } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { checkClusterId } from '../cluster/node-options.js';
 import { VarveError } from '../errors.js';
-import { openStore } from '../log/store.js';
+import { openStore, readOwner } from '../log/store.js';
 import { ExitError } from './exit.js';
 
 interface FormatFlags {
@@ -29,10 +28,12 @@ function nodeId(text: string): number {
 
 async function format(flags: FormatFlags): Promise<void> {
   const { data, id, clusterId } = flags;
-  if (await isFormatted(data)) {
+  checkClusterId(clusterId);
+  const owner = await readOwner(data);
+  if (owner !== undefined) {
     const error = new VarveError(
       'DIRECTORY_MISMATCH',
-      `${data} is formatted already; formatting never overwrites. Choose another directory, or remove this one if its data may go`,
+      `${data} is formatted already, for node ${owner.nodeId} of cluster ${owner.clusterId}; formatting never overwrites. Choose another directory, or remove this one if its data may go`,
     );
     throw new ExitError(error, 1);
   }
@@ -40,14 +41,4 @@ async function format(flags: FormatFlags): Promise<void> {
   const { directoryId } = store;
   await store.close();
   process.stdout.write(`${JSON.stringify({ event: 'formatted', data, nodeId: id, clusterId, directoryId })}\n`);
-}
-
-/** Looks, and touches nothing: opening a store that crashed recovers it, and then nobody could tell that it had crashed. */
-async function isFormatted(data: string): Promise<boolean> {
-  try {
-    await access(join(data, 'meta.json'));
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -81,9 +81,7 @@ const FLUSH_MODES: readonly string[] = ['sync', 'async', 'none'];
 export function resolveNodeOptions(options: NodeOptions): ResolvedNodeOptions {
   const { nodeId, clusterId, dataDirectory, listen } = options;
   checkInteger('the node id', nodeId, 1, MAX_NODE_ID);
-  if (!/^[a-zA-Z0-9._-]{1,64}$/.test(clusterId)) {
-    throw invalid(`the cluster id "${clusterId}" must be 1 to 64 characters of a-z, A-Z, 0-9, ".", "_" and "-"`);
-  }
+  checkClusterId(clusterId);
   if (dataDirectory === '') throw invalid('the data directory is empty');
   checkAddress('listen', listen, 0);
 
@@ -142,6 +140,13 @@ export function resolveNodeOptions(options: NodeOptions): ResolvedNodeOptions {
     store: options.store ?? {},
     onEvent: options.onEvent ?? (() => {}),
   });
+}
+
+/** @throws VarveError INVALID_CONFIG */
+export function checkClusterId(clusterId: string): void {
+  if (!/^[a-zA-Z0-9._-]{1,64}$/.test(clusterId)) {
+    throw invalid(`the cluster id "${clusterId}" must be 1 to 64 characters of a-z, A-Z, 0-9, ".", "_" and "-"`);
+  }
 }
 
 /** A topic's name becomes part of a path: nothing that could leave the data directory. @throws VarveError INVALID_TOPIC */

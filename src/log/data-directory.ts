@@ -33,7 +33,7 @@ export interface ExpectedOwner {
 
 /** @throws VarveError INVALID_ARGUMENT */
 export function checkOwner({ clusterId, nodeId }: ExpectedOwner): void {
-  if (clusterId !== undefined && !CLUSTER_ID_PATTERN.test(clusterId)) {
+  if (clusterId !== undefined && (typeof clusterId !== 'string' || !CLUSTER_ID_PATTERN.test(clusterId))) {
     throw new VarveError(
       'INVALID_ARGUMENT',
       `clusterId ${JSON.stringify(clusterId)}: use 1 to 200 printable ASCII characters without spaces`,
@@ -45,7 +45,7 @@ export function checkOwner({ clusterId, nodeId }: ExpectedOwner): void {
 }
 
 /** @returns undefined when the directory was never formatted */
-export async function readMeta(disk: Disk, path: string): Promise<DirectoryMeta | undefined> {
+export async function readMeta(disk: Pick<Disk, 'readFile'>, path: string): Promise<DirectoryMeta | undefined> {
   const bytes = await disk.readFile(META_FILE);
   if (bytes === undefined) return undefined;
   const meta = parseMeta(bytes);
@@ -80,6 +80,26 @@ export function checkMeta(meta: DirectoryMeta, expected: ExpectedOwner, path: st
   }
 }
 
+/** Only an empty directory is formatted. @throws VarveError DIRECTORY_MISMATCH */
+export function checkEmpty(names: readonly string[], path: string): void {
+  // The lock is taken by whoever opened the disk; the rest is what formatting leaves when it dies.
+  const isOurs = (name: string): boolean => name === 'LOCK' || name === JOURNAL_DIRECTORY || name.startsWith(META_FILE);
+  const other = names.find((name) => !isOurs(name));
+  if (other !== undefined) {
+    throw new VarveError(
+      'DIRECTORY_MISMATCH',
+      `${path} has no ${META_FILE} but is not empty (${other}): it will not be formatted; point to an empty directory`,
+    );
+  }
+}
+
+export function neverFormatted(path: string): VarveError {
+  return new VarveError(
+    'DIRECTORY_MISSING',
+    `${path} was never formatted: open it with { create: true }, or correct the path`,
+  );
+}
+
 /** Formats an empty directory. */
 export async function writeMeta(
   disk: Disk,
@@ -87,15 +107,10 @@ export async function writeMeta(
   owner: Required<ExpectedOwner> & { directoryId: string },
 ): Promise<DirectoryMeta> {
   checkOwner(owner);
-  // The lock is taken by whoever opened the disk; everything else is a reason to keep off.
-  const isOurs = (name: string): boolean => name === 'LOCK' || name === JOURNAL_DIRECTORY || name.startsWith(META_FILE);
-  const others = (await disk.readDirectory('')).filter(({ name }) => !isOurs(name));
-  if (others.length > 0) {
-    throw new VarveError(
-      'DIRECTORY_MISMATCH',
-      `${path} has no ${META_FILE} but is not empty (${others[0]!.name}): it will not be formatted; point to an empty directory`,
-    );
-  }
+  checkEmpty(
+    (await disk.readDirectory('')).map(({ name }) => name),
+    path,
+  );
   await disk.makeDirectory(JOURNAL_DIRECTORY);
   const { clusterId, nodeId, directoryId } = owner;
   const meta: DirectoryMeta = { formatVersion: FORMAT_VERSION, clusterId, nodeId, directoryId };

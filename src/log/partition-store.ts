@@ -24,6 +24,7 @@ import {
   checkOwner,
   type DirectoryMeta,
   JOURNAL_DIRECTORY,
+  neverFormatted,
   readMeta,
   takeCleanMark,
   writeCleanMark,
@@ -413,12 +414,7 @@ async function openDirectory(ground: StoreGround, options: StoreOptions): Promis
     checkMeta(meta, options, path);
     return meta;
   }
-  if (!options.create) {
-    throw new VarveError(
-      'DIRECTORY_MISSING',
-      `${path} was never formatted: open it with { create: true }, or correct the path`,
-    );
-  }
+  if (!options.create) throw neverFormatted(path);
   return writeMeta(disk, path, {
     clusterId: options.clusterId ?? randomBytes(16).toString('hex'),
     nodeId: options.nodeId ?? 1,

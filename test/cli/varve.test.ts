@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -190,6 +190,23 @@ describe('varve format', () => {
       stderr: expect.stringMatching(/^varve: DIRECTORY_MISMATCH: d1 is formatted already.*\n$/),
     });
     await startNode(...single('d1'));
+  });
+
+  test('refused, it changes nothing: neither a crashed directory, nor a folder of other things, nor a missing one', async () => {
+    const { child, ready } = await startNode(...single('d1', '--format-if-missing'));
+    await stop(child, 'SIGKILL');
+    await mkdir(join(directory, 'music'));
+    await writeFile(join(directory, 'music', 'song'), 'la');
+    const before = await readdir(directory, { recursive: true });
+    const format = (data: string, clusterId: string) =>
+      varve('format', '--data', data, '--id', `${ready.nodeId}`, '--cluster-id', clusterId);
+    expect(await format('d1', 'demo')).toMatchObject({ code: 1, stderr: expect.stringContaining('formatted already') });
+    expect(await format('music', 'demo')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('not empty (song)'),
+    });
+    expect(await format('d2', '')).toMatchObject({ code: 2, stderr: expect.stringContaining('the cluster id ""') });
+    expect(await readdir(directory, { recursive: true })).toEqual(before);
   });
 });
 
