@@ -28,6 +28,7 @@ import { PeerLink } from './peer-link.js';
 import { unpackMessage } from './raft-codec.js';
 import { Replica, type ReplicaHost } from './replica.js';
 import type { NodeStatus } from './status.js';
+import { checkStoredPartitions } from './stored-partitions.js';
 import { staticTopicId } from './topic-id.js';
 import { VERSION } from './version.js';
 
@@ -84,6 +85,7 @@ export class Node {
   static async start(options: NodeOptions): Promise<Node> {
     const resolved = resolveNodeOptions(options);
     const { clusterId, nodeId, formatIfMissing } = resolved;
+    await checkStoredPartitions(resolved);
     const store = await openStore(resolved.dataDirectory, {
       ...resolved.store,
       create: formatIfMissing,

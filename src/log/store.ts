@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { diskError, isMissing } from '../disk/disk-errors.js';
 import { bootId, openDisk } from '../disk/native-disk.js';
 import { VarveError } from '../errors.js';
+import { parsePartitionDirectory } from '../segment/file-names.js';
 import {
   checkEmpty,
   checkMeta,
@@ -61,6 +62,17 @@ export async function formatStore(
 export function readOwner(path: string): Promise<DirectoryMeta | undefined> {
   const root = rootOf(path);
   return readMeta({ readFile: (name) => readIfPresent(join(root, name)) }, root);
+}
+
+/** The partitions that a data directory holds, by the names of their directories. Touches nothing. */
+export async function listPartitions(path: string): Promise<{ readonly topic: string; readonly partition: number }[]> {
+  const root = rootOf(path);
+  try {
+    const names = await readdir(root);
+    return names.map(parsePartitionDirectory).filter((parsed) => parsed !== undefined);
+  } catch (error) {
+    throw diskError(error, root);
+  }
 }
 
 async function readIfPresent(file: string): Promise<Buffer | undefined> {
