@@ -3,8 +3,8 @@
  * setting that is silently ignored is found out in the worst moment.
  */
 import { readFileSync } from 'node:fs';
-import { isMap, isScalar, LineCounter, type Node as YamlNode, type Pair, parseDocument } from 'yaml';
-import { VarveError } from '../errors.js';
+import { isMap, isScalar, isSeq, LineCounter, type Node as YamlNode, type Pair, parseDocument } from 'yaml';
+import { type ErrorCode, VarveError } from '../errors.js';
 import { SETTINGS, type Setting, SettingError } from './settings.js';
 import { didYouMean } from '../suggestion.js';
 
@@ -24,9 +24,9 @@ export function readConfigFile(path: string): Map<string, unknown> {
 export function parseConfig(text: string, path: string): Map<string, unknown> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const wrong = (position: number | undefined, message: string): VarveError => {
+  const wrong: Wrong = (position, message, code = 'INVALID_CONFIG') => {
     const line = position === undefined ? '' : `:${lines.linePos(position).line}`;
-    return new VarveError('INVALID_CONFIG', `${path}${line}: ${message}`);
+    return new VarveError(code, `${path}${line}: ${message}`);
   };
   const [error] = document.errors;
   if (error !== undefined) throw wrong(error.pos[0], error.message);
@@ -37,7 +37,7 @@ export function parseConfig(text: string, path: string): Map<string, unknown> {
 }
 
 /** The error of a place in the file. */
-type Wrong = (position: number | undefined, message: string) => VarveError;
+type Wrong = (position: number | undefined, message: string, code?: ErrorCode) => VarveError;
 
 function readMapping(node: YamlNode, section: string, values: Map<string, unknown>, wrong: Wrong): void {
   if (!isMap(node))
@@ -58,14 +58,32 @@ function readMapping(node: YamlNode, section: string, values: Map<string, unknow
 }
 
 function readValue(setting: Setting, node: YamlNode | null, keyAt: number | undefined, wrong: Wrong): unknown {
+  if (setting.isList && isSeq<YamlNode>(node)) {
+    return node.items.flatMap((item) => readOne(setting, [item.toJSON()], item, wrong));
+  }
   const value = node?.toJSON() as unknown;
   if (value === undefined || value === null) throw wrong(keyAt, `${setting.key} has no value`);
+  return readOne(setting, value, node, wrong);
+}
+
+function readOne(setting: Setting, value: unknown, node: YamlNode | null, wrong: Wrong): unknown {
   try {
     return setting.read(value);
   } catch (error) {
-    if (!(error instanceof SettingError)) throw error;
-    throw wrong(node?.range?.[0] ?? keyAt, `${setting.key}: ${error.message}`);
+    if (error instanceof SettingError) {
+      throw wrong(positionOf(node, error.key), `${setting.key}: ${error.message}`);
+    }
+    if (error instanceof VarveError) throw wrong(positionOf(node), error.message, error.code);
+    throw error;
   }
+}
+
+/** Of a mapping's key, if it is one and has it; else of the whole. */
+function positionOf(node: YamlNode | null, key?: string): number | undefined {
+  const pair = isMap<YamlNode>(node)
+    ? node.items.find((item) => isScalar(item.key) && item.key.value === key)
+    : undefined;
+  return (pair?.key ?? node)?.range?.[0];
 }
 
 function suggest(section: string, name: string): string {

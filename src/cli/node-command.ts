@@ -10,7 +10,7 @@ import { type NodeEvent, type NodeOptions, resolveNodeOptions } from '../cluster
 import { VarveError } from '../errors.js';
 import { readConfigFile } from './config-file.js';
 import { ExitError } from './exit.js';
-import { nodeSettings, SETTINGS, type Setting } from './settings.js';
+import { nodeSettings, SETTINGS, type Setting, SettingError } from './settings.js';
 
 export function nodeCommand(): Command {
   const command = new Command('node')
@@ -40,10 +40,11 @@ Example, one of three (start the others with --id 2 and 3 and their own --data a
 function reader(setting: Setting): (text: string, previous: unknown) => unknown {
   return (text, previous) => {
     try {
-      if (!setting.isList) return setting.read(text);
+      if (!setting.repeats) return setting.read(text);
       return [...((previous as unknown[] | undefined) ?? []), ...(setting.read([text]) as unknown[])];
     } catch (error) {
-      throw new InvalidArgumentError((error as Error).message);
+      if (error instanceof SettingError) throw new InvalidArgumentError(error.message);
+      throw error;
     }
   };
 }
@@ -62,8 +63,10 @@ function valuesOf(command: Command): Map<string, unknown> {
 }
 
 /** What the store can't know: the commands that make it right. */
-function withAdvice(error: VarveError, { nodeId, clusterId, dataDirectory }: NodeOptions): VarveError {
-  if (error.code !== 'DIRECTORY_MISSING') return error;
+function withAdvice(error: VarveError, options: NodeOptions): VarveError {
+  const { nodeId, clusterId, dataDirectory, formatIfMissing } = options;
+  // With --format-if-missing it could not be made, which formatting by hand can't either.
+  if (error.code !== 'DIRECTORY_MISSING' || formatIfMissing) return error;
   const format = `varve format --data ${dataDirectory} --id ${nodeId} --cluster-id ${clusterId}`;
   const message = `${error.message}. To make it, run "${format}", or start with --format-if-missing`;
   return new VarveError(error.code, message, { cause: error });

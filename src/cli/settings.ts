@@ -2,8 +2,16 @@
  * Every setting of `varve node`, once: its key in the YAML file, its flag, how its text is read, and what the help says.
  * The file and the flags go through the same readers, so both accept and refuse the same things with the same words.
  */
-import type { NodeOptions, PeerOptions, TopicOptions } from '../cluster/node-options.js';
+import {
+  checkTopicName,
+  FLUSH_MODES,
+  MAX_PARTITIONS,
+  type NodeOptions,
+  type PeerOptions,
+  type TopicOptions,
+} from '../cluster/node-options.js';
 import { VarveError } from '../errors.js';
+import { LOG_RANGES, type Range, STORE_RANGES } from '../log/resolved-options.js';
 import { didYouMean } from '../suggestion.js';
 
 /** Reads a value as it stands in the file (any YAML scalar) or on the command line (a string). Throws a sentence. */
@@ -16,11 +24,21 @@ export interface Setting {
   readonly flag: string;
   readonly help: string;
   readonly read: Reader<unknown>;
-  /** May be given several times: the values are collected. */
+  /** In the file a list, whose items are read one by one. */
   readonly isList?: boolean;
+  /** The flag may be given several times: the values are collected. */
+  readonly repeats?: boolean;
 }
 
-export class SettingError extends Error {}
+export class SettingError extends Error {
+  /** Of a mapping: the key that is wrong. */
+  readonly key: string | undefined;
+
+  constructor(message: string, key?: string) {
+    super(message);
+    this.key = key;
+  }
+}
 
 const integer: Reader<number> = (value) => {
   const text = String(value);
@@ -35,6 +53,15 @@ const bytes: Reader<number> = (value) => {
   if (match === null) throw new SettingError(`"${String(value)}" is no size: write 1048576, 1024KiB or 1MiB`);
   return Number(match[1]) * BYTE_UNITS[match[2]!]!;
 };
+
+/** Here and not only in the store, because here is known which flag it was, or which line. */
+function within(read: Reader<number>, [min, max]: Range): Reader<number> {
+  return (value) => {
+    const number = read(value);
+    if (number < min || number > max) throw new SettingError(`"${String(value)}" is not from ${min} to ${max}`);
+    return number;
+  };
+}
 
 const text: Reader<string> = (value) => {
   if (typeof value !== 'string' && typeof value !== 'number') throw new SettingError('a piece of text is needed');
@@ -70,13 +97,24 @@ const peers: Reader<PeerOptions[]> = (value) => {
 };
 
 const TOPIC_SETTINGS: Readonly<Record<string, Reader<unknown>>> = {
-  name: text,
-  partitions: integer,
-  flush: text,
-  segmentBytes: bytes,
-  indexIntervalBytes: bytes,
-  maxBatchBytes: bytes,
+  name: topicName,
+  partitions: within(integer, [1, MAX_PARTITIONS]),
+  flush,
+  segmentBytes: within(bytes, LOG_RANGES.segmentBytes),
+  indexIntervalBytes: within(bytes, LOG_RANGES.indexIntervalBytes),
+  maxBatchBytes: within(bytes, LOG_RANGES.maxBatchBytes),
 };
+
+function topicName(value: unknown): string {
+  const name = text(value);
+  checkTopicName(name);
+  return name;
+}
+
+function flush(value: unknown): string {
+  if (FLUSH_MODES.includes(String(value))) return String(value);
+  throw new SettingError(`"${String(value)}" must be sync, async or none`);
+}
 
 /** From the file: a mapping, or the flag's notation. */
 const topic: Reader<TopicOptions> = (value) => {
@@ -93,7 +131,7 @@ const topic: Reader<TopicOptions> = (value) => {
 /** name[:key=value,…] */
 function topicSpec(spec: string): TopicOptions {
   const colon = spec.indexOf(':');
-  const options: Record<string, unknown> = { name: colon < 0 ? spec : spec.slice(0, colon) };
+  const options: Record<string, unknown> = { name: topicName(colon < 0 ? spec : spec.slice(0, colon)) };
   for (const item of colon < 0 ? [] : spec.slice(colon + 1).split(',')) {
     const match = /^([^=]+)=(.*)$/.exec(item);
     if (match === null || match[1] === 'name') {
@@ -107,12 +145,13 @@ function topicSpec(spec: string): TopicOptions {
 function topicSetting(key: string, value: unknown): unknown {
   const read = Object.hasOwn(TOPIC_SETTINGS, key) ? TOPIC_SETTINGS[key] : undefined;
   if (read === undefined) {
-    throw new SettingError(`a topic has no setting "${key}"${didYouMean(key, Object.keys(TOPIC_SETTINGS))}`);
+    throw new SettingError(`a topic has no setting "${key}"${didYouMean(key, Object.keys(TOPIC_SETTINGS))}`, key);
   }
   try {
     return read(value);
   } catch (error) {
-    throw new SettingError(`${key}: ${(error as Error).message}`);
+    if (!(error instanceof SettingError)) throw error;
+    throw new SettingError(`${key}: ${error.message}`, key);
   }
 }
 
@@ -136,6 +175,7 @@ export const SETTINGS: readonly Setting[] = [
     flag: '--peers <list>',
     help: 'all nodes of the cluster, this one included: id@host:port,… (default: this node alone)',
     read: peers,
+    isList: true,
   },
   {
     key: 'topics',
@@ -143,6 +183,7 @@ export const SETTINGS: readonly Setting[] = [
     help: 'a topic, name:partitions=3,flush=sync (also segmentBytes, indexIntervalBytes, maxBatchBytes); may be repeated',
     read: topics,
     isList: true,
+    repeats: true,
   },
   {
     key: 'formatIfMissing',
@@ -173,37 +214,37 @@ export const SETTINGS: readonly Setting[] = [
     key: 'store.journalFileBytes',
     flag: '--journal-file-bytes <size>',
     help: 'size of one journal file (default: 64MiB)',
-    read: bytes,
+    read: within(bytes, STORE_RANGES.journalFileBytes),
   },
   {
     key: 'store.journalMaxBytes',
     flag: '--journal-max-bytes <size>',
     help: 'journal size at which appends wait for a checkpoint (default: 1GiB)',
-    read: bytes,
+    read: within(bytes, STORE_RANGES.journalMaxBytes),
   },
   {
     key: 'store.asyncMaxMs',
     flag: '--async-max-ms <ms>',
     help: 'bound of flush=async in time (default: 50)',
-    read: integer,
+    read: within(integer, STORE_RANGES.asyncMaxMs),
   },
   {
     key: 'store.asyncMaxBytes',
     flag: '--async-max-bytes <size>',
     help: 'bound of flush=async in bytes (default: 8MiB)',
-    read: bytes,
+    read: within(bytes, STORE_RANGES.asyncMaxBytes),
   },
   {
     key: 'store.pendingMaxBytes',
     flag: '--pending-max-bytes <size>',
     help: 'bytes on their way to the disk at which producers wait (default: 64MiB)',
-    read: bytes,
+    read: within(bytes, STORE_RANGES.pendingMaxBytes),
   },
   {
     key: 'store.checkpointIntervalMs',
     flag: '--checkpoint-interval-ms <ms>',
     help: 'time between checkpoints (default: 5000)',
-    read: integer,
+    read: within(integer, STORE_RANGES.checkpointIntervalMs),
   },
 ];
 

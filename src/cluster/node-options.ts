@@ -5,6 +5,7 @@
 import type { FlushMode } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
 import type { LogOptions, StoreOptions } from '../log/options.js';
+import { resolveLogOptions, resolveStoreOptions } from '../log/resolved-options.js';
 import { DATA_FRAME_BYTES, MAX_BATCH_BYTES } from '../rpc/protocol.js';
 
 export interface Address {
@@ -74,8 +75,8 @@ export interface ResolvedNodeOptions extends Required<Omit<NodeOptions, 'topics'
 }
 
 const MAX_NODE_ID = 2 ** 31 - 1;
-const MAX_PARTITIONS = 10_000;
-const FLUSH_MODES: readonly string[] = ['sync', 'async', 'none'];
+export const MAX_PARTITIONS = 10_000;
+export const FLUSH_MODES: readonly string[] = ['sync', 'async', 'none'];
 
 /** @throws VarveError INVALID_CONFIG, INVALID_TOPIC */
 export function resolveNodeOptions(options: NodeOptions): ResolvedNodeOptions {
@@ -90,9 +91,17 @@ export function resolveNodeOptions(options: NodeOptions): ResolvedNodeOptions {
     checkInteger('the id of a peer', peer.id, 1, MAX_NODE_ID);
     if (peer.id !== nodeId) checkAddress(`peer ${peer.id}`, peer, 1);
   }
-  if (new Set(peers.map((peer) => peer.id)).size !== peers.length) throw invalid('two peers have the same id');
-  if (!peers.some((peer) => peer.id === nodeId)) {
+  const twin = firstTwin(peers.map((peer) => peer.id));
+  if (twin !== undefined) throw invalid(`two peers have the same id, ${twin}`);
+  const self = peers.find((peer) => peer.id === nodeId);
+  if (self === undefined) {
     throw invalid(`the list of peers lacks node ${nodeId}, this node: it names all nodes of the cluster`);
+  }
+  // Another host may be the same machine by another name; another port of the same host is not this node.
+  if (self.host === listen.host && self.port !== listen.port && listen.port !== 0) {
+    throw invalid(
+      `this node, ${nodeId}, listens on ${listen.host}:${listen.port}, but the list of peers has it at port ${self.port}: give both the same`,
+    );
   }
 
   const allowPlaintext = options.allowPlaintext ?? false;
@@ -104,7 +113,10 @@ export function resolveNodeOptions(options: NodeOptions): ResolvedNodeOptions {
 
   const topics = options.topics.map(resolveTopic);
   if (topics.length === 0) throw invalid('no topic is named; a node without topics has nothing to do');
-  if (new Set(topics.map((topic) => topic.name)).size !== topics.length) throw invalid('two topics have the same name');
+  const namesake = firstTwin(topics.map((topic) => topic.name));
+  if (namesake !== undefined) throw invalid(`two topics have the same name, ${namesake}`);
+  const store = options.store ?? {};
+  asConfig('store', () => resolveStoreOptions(store));
 
   const heartbeatMs = options.heartbeatMs ?? 100;
   const electionMs = options.electionMs ?? 1000;
@@ -137,7 +149,7 @@ export function resolveNodeOptions(options: NodeOptions): ResolvedNodeOptions {
     clientMaxInflightBytes,
     maxConnections,
     formatIfMissing: options.formatIfMissing ?? false,
-    store: options.store ?? {},
+    store,
     onEvent: options.onEvent ?? (() => {}),
   });
 }
@@ -166,7 +178,23 @@ function resolveTopic(topic: TopicOptions): ResolvedTopic {
   if (!FLUSH_MODES.includes(flush)) {
     throw invalid(`flush of topic ${name} is "${flush}"; it must be sync, async or none`);
   }
+  asConfig(`topic ${name}`, () => resolveLogOptions(log));
   return { name, partitions, log: { ...log, flush } };
+}
+
+/** The limits of stores and logs are theirs to check; in a node's settings they are a mistake of the configuration. */
+function asConfig(what: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (!(error instanceof VarveError)) throw error;
+    throw new VarveError('INVALID_CONFIG', `${what}: ${error.message}`, { cause: error });
+  }
+}
+
+/** The first that comes a second time. */
+function firstTwin<T>(values: readonly T[]): T | undefined {
+  return values.find((value, i) => values.indexOf(value) < i);
 }
 
 function checkAddress(what: string, address: Address, minPort: number): void {

@@ -68,10 +68,33 @@ describe('a configuration file', () => {
     ['broken YAML', 'id: [1\n', 'node.yaml:'],
     ['a key without a value', 'id:\n', 'node.yaml:1: id has no value'],
     ['a list instead of a mapping', '- id: 1\n', 'must be a mapping'],
+    [
+      'a limit of the store out of range',
+      'store:\n  asyncMaxMs: 0\n',
+      'node.yaml:2: store.asyncMaxMs: "0" is not from 1 to 60000',
+    ],
+    [
+      'a limit of a topic out of range',
+      'topics:\n  - a\n  - name: b\n    flush: none\n    segmentBytes: 1\n',
+      'node.yaml:5: topics: segmentBytes: "1" is not from 1048576 to 1073741824',
+    ],
+    [
+      'a flush mode that is none',
+      'topics:\n  - name: b\n    flush: often\n',
+      'node.yaml:3: topics: flush: "often" must',
+    ],
+    ['a peer further down', 'peers:\n  - 1@a:1\n  - 2\n', 'node.yaml:3: peers: "2" is no peer'],
+    ['an empty item', 'topics:\n  -\n', 'node.yaml'],
     ['a boolean that is none', 'formatIfMissing: maybe\n', 'must be true or false'],
   ])('with %s is refused with its place', (_, text, message) => {
     expect(() => parseConfig(text, 'node.yaml')).toThrow(
       expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringContaining(message) }),
+    );
+  });
+
+  test('that names a topic which leaves the directory is refused with its place', () => {
+    expect(() => parseConfig('topics:\n  - a\n  - name: ../x\n', 'node.yaml')).toThrow(
+      expect.objectContaining({ code: 'INVALID_TOPIC', message: expect.stringContaining('node.yaml:3: "../x" is no') }),
     );
   });
 

@@ -166,7 +166,26 @@ describe('varve node', () => {
     ['an unknown flag', ['--idd', '1'], /INVALID_CONFIG: unknown option '--idd' \(Did you mean --id\?\)/],
     ['a flag that is no number', ['--id', 'one'], /INVALID_CONFIG: .*"one" is not a whole number/],
     ['a missing flag', ['--id', '1'], /INVALID_CONFIG: --cluster-id <name> is missing/],
-    ['a topic that leaves the directory', single('d', '--topic', '../up'), /INVALID_TOPIC: "\.\.\/up"/],
+    [
+      'a topic that leaves the directory',
+      single('d', '--topic', '../up', '--format-if-missing'),
+      /INVALID_TOPIC: "\.\.\/up"/,
+    ],
+    [
+      'a limit of a topic',
+      single('d', '--format-if-missing', '--topic', 'a:segmentBytes=1'),
+      /INVALID_CONFIG: .*--topic.* segmentBytes: "1"/,
+    ],
+    [
+      'a limit of the store',
+      single('d', '--format-if-missing', '--async-max-ms', '0'),
+      /INVALID_CONFIG: .*--async-max-ms.* "0" is not from 1/,
+    ],
+    [
+      'a journal below two files',
+      single('d', '--format-if-missing', '--journal-max-bytes', '1MiB'),
+      /INVALID_CONFIG: store: journalMaxBytes/,
+    ],
     ['an unknown setting of a topic', single('d', '--topic', 'a:flsh=sync'), /did you mean "flush"/],
     ['plain text beyond loopback', single('d', '--listen', '0.0.0.0:0'), /INVALID_CONFIG: .*--allow-plaintext/],
     ['a file that is not there', ['--config', 'none.yaml'], /INVALID_CONFIG: cannot read none.yaml/],
@@ -177,6 +196,7 @@ describe('varve node', () => {
     expect(stdout).toBe('');
     expect(stderr).toMatch(/^varve: [^\n]*\n$/);
     expect(stderr).toMatch(line);
+    expect(existsSync(join(directory, 'd'))).toBe(false);
   });
 });
 

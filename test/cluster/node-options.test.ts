@@ -38,14 +38,26 @@ describe('node options', () => {
           { id: 1, host: '127.0.0.1', port: 2 },
         ],
       },
-      /same id/,
+      /same id, 1/,
     ],
     ['no topics', { topics: [] }, /no topic/],
-    ['a topic twice', { topics: [{ name: 'a' }, { name: 'a' }] }, /same name/],
+    ['a topic twice', { topics: [{ name: 'a' }, { name: 'a' }] }, /same name, a/],
     ['a flush mode that is none', { topics: [{ name: 'a', flush: 'often' as never }] }, /sync, async or none/],
     ['a partition count of 0', { topics: [{ name: 'a', partitions: 0 }] }, /partitions of topic a is 0/],
     ['elections faster than heartbeats allow', { heartbeatMs: 100, electionMs: 300 }, /at least 5/],
     ['plain text beyond loopback', { listen: { host: '0.0.0.0', port: 9101 } }, /--allow-plaintext/],
+    ['a limit of the store', { store: { asyncMaxMs: 0 } }, /store: asyncMaxMs 0: give a whole number from 1 to 60000/],
+    [
+      'a limit of a topic',
+      { topics: [{ name: 'a', segmentBytes: 1 }] },
+      /topic a: segmentBytes 1: give .* from 1048576/,
+    ],
+    [
+      'an unknown setting',
+      { topics: [{ name: 'a', segmentByte: 1 } as never] },
+      /topic a: .*did you mean "segmentBytes"/,
+    ],
+    ['a port that its peers are not told', { peers: [{ id: 1, host: '127.0.0.1', port: 9 }] }, /:9101, but .* port 9:/],
   ])('refuse %s', (_, change, message) => {
     expect(() => resolveNodeOptions({ ...good, ...change })).toThrow(
       expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringMatching(message) }),
