@@ -6,7 +6,7 @@
  * path and system call from any call; CLOSED after `close`.
  */
 import { readFileSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { access, constants, type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { VarveError } from '../errors.js';
 import { addon, type NativeStoreHandle } from './addon.js';
@@ -25,6 +25,9 @@ export async function openDisk(root: string): Promise<Disk> {
   if (!found?.isDirectory()) {
     throw new VarveError('DIRECTORY_MISSING', `${absolute} is not a directory; create it or correct the path`);
   }
+  await access(absolute, constants.R_OK | constants.W_OK | constants.X_OK).catch((error: unknown) => {
+    throw diskError(error, absolute);
+  });
   return new NativeDisk(absolute, addon().openStore(absolute));
 }
 
