@@ -90,7 +90,13 @@ export function hasValidCrc(buf: Buffer, pos: number, size: number): boolean {
 
 /** Checks that a whole batch of the right kind lies at `pos`; returns its size. */
 export function checkStructure(buf: Buffer, pos: number, limit: number, maxBatchBytes: number): number {
-  if (pos < 0 || limit > buf.length || pos + BATCH_HEADER_BYTES > limit) {
+  if (limit > buf.length) {
+    throw new VarveError(
+      'CORRUPT_BATCH',
+      `record batch at position ${pos}: it is said to end at ${limit}, the bytes end at ${buf.length}`,
+    );
+  }
+  if (pos < 0 || pos + BATCH_HEADER_BYTES > limit) {
     throw new VarveError(
       'CORRUPT_BATCH',
       `record batch at position ${pos}: a header takes ${BATCH_HEADER_BYTES} bytes, ${Math.max(0, limit - pos)} are there`,

@@ -146,6 +146,13 @@ describe('validation', () => {
     }
   });
 
+  test('says so when its announced end lies beyond the bytes', async () => {
+    const batch = await buildBatch([{ value: Buffer.from('x') }], 'none');
+    expect(() => validateStoredBatch(batch, 0, batch.length + 7, ANY)).toThrow(
+      `said to end at ${batch.length + 7}, the bytes end at ${batch.length}`,
+    );
+  });
+
   test('refuses an empty batch from a producer, accepts one that compaction left', async () => {
     const batch = (await sample()).subarray(0, 61);
     batch.writeInt32BE(49, 8);
