@@ -2,6 +2,7 @@
 import Table from 'cli-table3';
 import { Command, InvalidArgumentError } from 'commander';
 import type { NodeStatus } from '../cluster/status.js';
+import { VarveError } from '../errors.js';
 import { dial } from '../rpc/dial.js';
 import { FrameType } from '../rpc/protocol.js';
 import { address } from './settings.js';
@@ -31,8 +32,15 @@ function broker(text: string): { host: string; port: number } {
 }
 
 async function show({ broker: { host, port }, json }: StatusFlags): Promise<void> {
-  const status = await fetchStatus(host, port);
+  const status = await fetchStatus(host, port).catch((error: unknown) => {
+    throw error instanceof VarveError && error.code === 'CONNECTION_LOST' ? withAdvice(error) : error;
+  });
   process.stdout.write(json === true ? `${JSON.stringify(status, null, 2)}\n` : render(status));
+}
+
+function withAdvice(error: VarveError): VarveError {
+  const message = `${error.message}. Is the node running, and is this its --listen address?`;
+  return new VarveError(error.code, message, { cause: error });
 }
 
 async function fetchStatus(host: string, port: number): Promise<NodeStatus> {

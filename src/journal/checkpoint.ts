@@ -71,5 +71,8 @@ export function decodeCheckpoint(bytes: Buffer, file: string): Checkpoint {
 }
 
 function corrupt(file: string, what: string): VarveError {
-  return new VarveError('CORRUPT_CHECKPOINT', `${file}: ${what}`);
+  return new VarveError(
+    'CORRUPT_CHECKPOINT',
+    `${file}: ${what}; restore the directory from a backup, or replace this replica`,
+  );
 }

@@ -47,10 +47,10 @@ export class Listener {
       server.listen({ host: options.host, port: options.port });
       await once(server, 'listening');
     } catch (cause) {
-      const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+      const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
       throw new VarveError(
         'INVALID_CONFIG',
-        `cannot listen on ${options.host}:${options.port} (${why}). Is another process using the port?`,
+        `cannot listen on ${options.host}:${options.port} (${code}). ${adviceFor(code)}`,
         { cause },
       );
     }
@@ -119,5 +119,19 @@ export class Listener {
     }
     this.#options.admit?.(handshake);
     return handshake;
+  }
+}
+
+function adviceFor(code: string): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return 'Another process is using the port: end it, or choose another port';
+    case 'EADDRNOTAVAIL':
+      return 'No network interface of this machine has this address: choose one that it has';
+    case 'EACCES':
+    case 'EPERM':
+      return 'This user may not use the port: choose one from 1024 on';
+    default:
+      return 'Choose an address and a port of this machine';
   }
 }

@@ -243,7 +243,7 @@ describe('varve status', () => {
     const [port] = await freePorts(1);
     const { code, stderr } = await varve('status', '--broker', `127.0.0.1:${port}`);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^varve: CONNECTION_LOST: .*\n$/);
+    expect(stderr).toMatch(/^varve: CONNECTION_LOST: .*ECONNREFUSED.* Is the node running, .*\n$/);
   });
 });
 

@@ -358,3 +358,17 @@ describe('a handshake', () => {
     silent.close();
   });
 });
+
+test.each<[string, () => Promise<Partial<ListenerOptions>>, RegExp]>([
+  [
+    'a port in use',
+    async () => ({ port: (await listen()).port }),
+    /\(EADDRINUSE\)\. Another process is using the port/,
+  ],
+  ['the address of another machine', async () => ({ host: '203.0.113.1' }), /\(EADDRNOTAVAIL\)\. No network interface/],
+])('listening on %s is refused with what to do about it', async (_, options, message) => {
+  await expect(listen(await options())).rejects.toMatchObject({
+    code: 'INVALID_CONFIG',
+    message: expect.stringMatching(message),
+  });
+});
