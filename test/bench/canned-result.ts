@@ -104,7 +104,6 @@ export function cannedResult(): BenchResult {
     command: 'varve bench --preset start --payload "<my> & your\'s.ndjson"',
     startedAt: '2026-01-02T03:04:05.678Z',
     seconds: 214,
-    phases: { measure: 132, 'read back': 41 },
     plan,
     environment: {
       varve: '0.1.0',
