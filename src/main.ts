@@ -26,7 +26,10 @@ export { ERROR_CODES, type ErrorCode, VarveError } from './errors.js';
 export {
   type AppendedRange,
   ControlKind,
+  type CutBytes,
+  type DamageReport,
   type Log,
+  type LogPosition,
   type ReadOptions,
   type ReadResult,
   type ReadViewsResult,

@@ -20,8 +20,8 @@ import type { FoldedSegment, LogFold } from '../journal/replay.js';
 import { logFileName, parseLogFileName, type SegmentName, sameSegment, setAsideName } from '../segment/file-names.js';
 import type { DamagedRange } from '../segment/segment.js';
 import { SegmentIndexes } from '../segment/segment-indexes.js';
-import type { RecoveryReport } from './log.js';
-import { type ScanStart, scanSegment } from './segment-scan.js';
+import { type CutBytes, damageOf, type RecoveryReport } from './recovery-report.js';
+import { type ScanStart, type SegmentScan, scanSegment } from './segment-scan.js';
 
 const REWRITE_BYTES = 4 * 1024 * 1024;
 const DEFAULT_INDEX_INTERVAL_BYTES = 4096;
@@ -32,7 +32,12 @@ export interface ResolvedFiles {
   readonly segments: readonly FoldedSegment[];
   /** Files behind the last segment, which may continue the log. */
   readonly tail: readonly SegmentName[];
+  /** Names of the files that were set aside. */
+  readonly setAside: readonly string[];
 }
+
+/** What is the same for all logs of a data directory. */
+export type RecoveryGround = Pick<RecoveryReport, 'pageCacheSurvived' | 'checkpoint' | 'journalGroups'>;
 
 export interface RecoveredLog {
   readonly state: LogState;
@@ -60,11 +65,12 @@ export async function resolveFiles(disk: Disk, directory: string, fold: LogFold)
   });
   const unnamed = candidates.filter((file) => !segments.some((segment) => sameSegment(segment, file)));
   const tail = unnamed.filter((file) => file.base >= durableEnd).sort((a, b) => a.base - b.base);
+  const aside: string[] = [];
   for (const file of files) {
     if (segments.some((segment) => sameSegment(segment, file)) || tail.includes(file)) continue;
-    await setAside(disk, directory, file, fold.generation);
+    aside.push(await setAside(disk, directory, file, fold.generation));
   }
-  return { segments, tail };
+  return { segments, tail, setAside: aside };
 }
 
 function freeTag(files: readonly SegmentName[], base: number, generation: number): number {
@@ -74,9 +80,11 @@ function freeTag(files: readonly SegmentName[], base: number, generation: number
   return tag;
 }
 
-async function setAside(disk: Disk, directory: string, name: SegmentName, generation: number): Promise<void> {
+/** @returns the name that the file had */
+async function setAside(disk: Disk, directory: string, name: SegmentName, generation: number): Promise<string> {
   const file = logFileName(name);
   await disk.rename(`${directory}/${file}`, `${directory}/${setAsideName(file, generation)}`);
+  return file;
 }
 
 export async function recoverLog(
@@ -84,11 +92,11 @@ export async function recoverLog(
   directory: string,
   fold: LogFold,
   files: ResolvedFiles,
-  pageCacheSurvived: boolean,
+  ground: RecoveryGround,
 ): Promise<RecoveredLog> {
   const recovery = new LogRecovery(disk, directory, fold, files);
   await recovery.run();
-  return recovery.result(pageCacheSurvived);
+  return recovery.result(ground);
 }
 
 class LogRecovery {
@@ -100,14 +108,17 @@ class LogRecovery {
   #segments: SegmentState[] = [];
   #at: ScanStart;
   #lastIndexes: SegmentIndexes | undefined;
-  #truncatedBytes = 0;
-  #rebuiltIndexes = 0;
+  readonly #cuts: CutBytes[] = [];
+  readonly #setAside: string[];
+  #rewrittenBytes = 0;
+  readonly #rebuiltIndexes = new Set<string>();
 
   constructor(disk: Disk, directory: string, fold: LogFold, files: ResolvedFiles) {
     this.#disk = disk;
     this.#directory = directory;
     this.#fold = fold;
     this.#files = files;
+    this.#setAside = [...files.setAside];
     this.#epochs = EpochIndex.fromEntries(fold.epochs.entries);
     this.#at = { position: 0, offset: fold.state.end, epoch: this.#epochs.lastEpoch };
   }
@@ -125,7 +136,7 @@ class LogRecovery {
     await this.#disk.syncDirectory(this.#directory);
   }
 
-  result(pageCacheSurvived: boolean): RecoveredLog {
+  result(ground: RecoveryGround): RecoveredLog {
     const fold = this.#fold;
     const end = this.#at.offset;
     this.#epochs.trimStart(fold.logStart);
@@ -145,10 +156,21 @@ class LogRecovery {
     };
     const report: RecoveryReport = {
       clean: false,
-      pageCacheSurvived,
+      ...ground,
       replayedRecords: fold.appliedCount,
-      truncatedBytes: this.#truncatedBytes,
-      rebuiltIndexes: this.#rebuiltIndexes,
+      replayedBytes: sum(
+        fold.pieces.filter(({ segmentBase }) => this.#isLive(segmentBase)).map(({ length }) => length),
+      ),
+      durableMark: fold.durable && {
+        segmentBaseOffset: fold.durable.segmentBase,
+        position: fold.durable.position,
+        offset: fold.durable.offset,
+      },
+      truncatedBytes: sum(this.#cuts.map(({ bytes }) => bytes)),
+      cuts: this.#cuts,
+      rewrittenBytes: this.#rewrittenBytes,
+      setAside: this.#setAside,
+      rebuiltIndexes: this.#rebuiltIndexes.size,
       damaged: damageOf(state),
       mayHaveForgotten: fold.relaxed || fold.hwFloor > end,
     };
@@ -210,7 +232,7 @@ class LogRecovery {
     const indexes = this.#lastIndexes ?? new SegmentIndexes(segment.base, DEFAULT_INDEX_INTERVAL_BYTES);
     const from = this.#at;
     const scan = await this.#scan(segment, from, Number.POSITIVE_INFINITY, indexes);
-    this.#truncatedBytes += scan.trailingBytes;
+    this.#noteCut(segment, scan);
     this.#at = scan.at;
     const { damaged } = this.#segments.at(-1)!;
     if (damaged === undefined) await this.#trim(segment, scan.at.position);
@@ -229,19 +251,19 @@ class LogRecovery {
       const scan = await this.#scan(next, { ...this.#at, position: 0 }, Number.POSITIVE_INFINITY, indexes);
       if (scan.at.position === 0) break;
       tail.shift();
-      this.#truncatedBytes += scan.trailingBytes;
+      this.#noteCut(next, scan);
       await this.#trim(next, scan.at.position);
       await this.#rewrite(next, 0, scan.at.position);
       await this.#saveIndexes(next, indexes);
       this.#push(next, scan.at.position, []);
       this.#at = scan.at;
     }
-    for (const file of tail) await setAside(this.#disk, this.#directory, file, this.#fold.generation);
+    for (const file of tail) await this.#setFileAside(file);
   }
 
   /** Records below the log start were deleted and those above it are lost: the log is empty, and starts there. */
   async #restartAtLogStart(): Promise<void> {
-    for (const segment of this.#segments) await setAside(this.#disk, this.#directory, segment, this.#fold.generation);
+    for (const segment of this.#segments) await this.#setFileAside(segment);
     this.#segments = [];
     this.#at = { position: 0, offset: this.#fold.logStart, epoch: this.#epochs.lastEpoch };
   }
@@ -276,12 +298,29 @@ class LogRecovery {
       if (bytes === undefined || bytes.length === 0) break;
       await this.#disk.writeFile(path, position, bytes);
       position += bytes.length;
+      this.#rewrittenBytes += bytes.length;
     }
   }
 
+  async #setFileAside(name: SegmentName): Promise<void> {
+    this.#setAside.push(await setAside(this.#disk, this.#directory, name, this.#fold.generation));
+  }
+
+  #noteCut({ base }: SegmentName, { end, at, trailingBytes }: SegmentScan): void {
+    if (trailingBytes === 0) return;
+    const reason = `${faultText(end)}, beyond the durable mark`;
+    this.#cuts.push({ segmentBaseOffset: base, position: at.position, bytes: trailingBytes, reason });
+  }
+
+  /** Pieces of segments that lie below the log start are not written. */
+  #isLive(segmentBase: number): boolean {
+    return this.#files.segments.some(({ base }) => base === segmentBase);
+  }
+
   async #saveIndexes(segment: SegmentName, indexes: SegmentIndexes): Promise<void> {
-    this.#rebuiltIndexes++;
-    await indexes.save(this.#disk, this.#path(segment).slice(0, -'.log'.length));
+    const stem = this.#path(segment).slice(0, -'.log'.length);
+    this.#rebuiltIndexes.add(stem);
+    await indexes.save(this.#disk, stem);
   }
 
   #push({ base, tag }: SegmentName, length: number, damaged: readonly DamagedRange[]): void {
@@ -293,10 +332,8 @@ class LogRecovery {
   }
 }
 
-export function damageOf(state: LogState): RecoveryReport['damaged'] {
-  return state.segments.flatMap((segment) =>
-    (segment.damaged ?? []).map(({ from, reason }) => ({ segmentBaseOffset: segment.base, position: from, reason })),
-  );
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
 }
 
 function faultText(end: string): string {

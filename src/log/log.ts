@@ -8,6 +8,9 @@
 import type { HardState, LogView } from '../raft/types.js';
 import type { Compression, Record, RecordInput } from '../record/types.js';
 import type { LogOptions } from './options.js';
+import type { RecoveryReport } from './recovery-report.js';
+
+export type { CutBytes, DamageReport, LogPosition, RecoveryReport } from './recovery-report.js';
 
 export interface AppendedRange {
   readonly baseOffset: number;
@@ -36,28 +39,6 @@ export interface ReadResult {
   /** Where to read on; moves over control batches even when `records` is empty. */
   readonly nextOffset: number;
   readonly highWatermark: number;
-}
-
-/** What opening found and did. */
-export interface RecoveryReport {
-  readonly clean: boolean;
-  /** After an unclean stop: the machine did not restart since, so what the operating system had cached is still there. */
-  readonly pageCacheSurvived: boolean;
-  readonly replayedRecords: number;
-  /** Bytes cut behind the last whole batch (a torn write). */
-  readonly truncatedBytes: number;
-  readonly rebuiltIndexes: number;
-  /** Ranges at or below the durable mark that do not read back right. Kept, not served. */
-  readonly damaged: readonly {
-    readonly segmentBaseOffset: number;
-    readonly position: number;
-    readonly reason: string;
-  }[];
-  /**
-   * Unclean restart of a relaxed partition, or a log that ends below a known high watermark: records that were
-   * acknowledged may be gone. With `pageCacheSurvived` under relaxed flush nothing is missing.
-   */
-  readonly mayHaveForgotten: boolean;
 }
 
 export interface Log extends LogView {

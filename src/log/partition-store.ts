@@ -30,12 +30,13 @@ import {
   writeCleanMark,
   writeMeta,
 } from './data-directory.js';
-import type { Log, RecoveryReport } from './log.js';
+import type { Log } from './log.js';
 import { LogSegments } from './log-segments.js';
 import type { LogOptions, StoreOptions } from './options.js';
 import { type LogHost, PartitionLog } from './partition-log.js';
+import { cleanReport, type RecoveryReport } from './recovery-report.js';
 import { resolveLogOptions, resolveStoreOptions } from './resolved-options.js';
-import { cleanReport, recoverStore, type StoreRecovery } from './store-recovery.js';
+import { recoverStore, type StoreRecovery } from './store-recovery.js';
 
 /** What a store stands on. Real directories: store.ts; the simulator brings its own. */
 export interface StoreGround {

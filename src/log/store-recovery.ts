@@ -20,8 +20,8 @@ import { LogFold } from '../journal/replay.js';
 import { isSetAside, logFileName, parsePartitionDirectory, partitionDirectory } from '../segment/file-names.js';
 import { type DirectoryMeta, JOURNAL_DIRECTORY } from './data-directory.js';
 import { type RewritePlan, rewriteJournalled } from './journal-rewrite.js';
-import type { RecoveryReport } from './log.js';
-import { damageOf, type ResolvedFiles, recoverLog, resolveFiles } from './log-recovery.js';
+import { type ResolvedFiles, recoverLog, resolveFiles } from './log-recovery.js';
+import { cleanReport, type RecoveryReport } from './recovery-report.js';
 
 /** A point in the journal's chain: where the next group starts, and the checksum of the one before it. */
 export interface JournalPosition {
@@ -59,7 +59,7 @@ export async function recoverStore(
   const reports = new Map<string, RecoveryReport>();
   let end: JournalPosition | undefined;
   if (checkpoint !== undefined && cleanMark === checkpoint.sequence) {
-    for (const [key, state] of states) reports.set(key, cleanReport(state));
+    for (const [key, state] of states) reports.set(key, cleanReport(state, checkpoint.sequence));
     end = checkBeginning(await reader.end(checkpoint.journalFile), checkpoint, path);
   } else {
     const pageCacheSurvived = bootId !== '' && checkpoint?.bootId === bootId;
@@ -74,18 +74,6 @@ export async function recoverStore(
     nextJournalFile: Math.max(0, (checkpoint?.journalFile ?? 1) - 1, ...numbers) + 1,
     journalFiles,
     setAside: await findSetAside(disk, states),
-  };
-}
-
-export function cleanReport(state: LogState): RecoveryReport {
-  return {
-    clean: true,
-    pageCacheSurvived: true,
-    replayedRecords: 0,
-    truncatedBytes: 0,
-    rebuiltIndexes: 0,
-    damaged: damageOf(state),
-    mayHaveForgotten: false,
   };
 }
 
@@ -164,13 +152,16 @@ async function recoverLogs(
   const firstFile = checkpoint?.journalFile ?? 0;
   const folds = new Map<string, LogFold>();
   for (const [key, state] of states) folds.set(key, new LogFold(state));
-  const records = reader.records(firstFile);
-  let next = await records.next();
-  for (; !next.done; next = await records.next()) {
-    const record = next.value;
-    const fold = folds.get(logKey(record.topicId, record.partition));
-    if (fold === undefined) throw missingDirectory(path, `…-${record.partition}.${record.topicId}`);
-    fold.apply(record);
+  const groups = reader.groups(firstFile);
+  let journalGroups = 0;
+  let next = await groups.next();
+  for (; !next.done; next = await groups.next()) {
+    journalGroups++;
+    for (const record of next.value.records) {
+      const fold = folds.get(logKey(record.topicId, record.partition));
+      if (fold === undefined) throw missingDirectory(path, `…-${record.partition}.${record.topicId}`);
+      fold.apply(record);
+    }
   }
   const end = checkBeginning(next.value, checkpoint, path);
   const resolved = new Map<string, ResolvedFiles>();
@@ -184,13 +175,11 @@ async function recoverLogs(
   }
   await rewriteJournalled(disk, reader.records(firstFile), plans);
   for (const [key, fold] of folds) {
-    const { state, report } = await recoverLog(
-      disk,
-      directoryOf(fold.state),
-      fold,
-      resolved.get(key)!,
+    const { state, report } = await recoverLog(disk, directoryOf(fold.state), fold, resolved.get(key)!, {
       pageCacheSurvived,
-    );
+      checkpoint: checkpoint?.sequence ?? 0,
+      journalGroups,
+    });
     states.set(key, state);
     reports.set(key, report);
   }
