@@ -16,7 +16,8 @@
 import { invariant } from '../errors.js';
 
 export const OFFSET_INDEX_ENTRY_BYTES = 8;
-const INITIAL_ENTRIES = 64;
+const INITIAL_ENTRIES = 16;
+const NO_ENTRIES = new Uint32Array(0);
 /** Entries keep offsets relative to the segment's base in 32 bits. */
 export const MAX_RELATIVE_OFFSET = 0xffff_ffff;
 
@@ -30,8 +31,8 @@ export interface OffsetIndexLimits {
 
 export class OffsetIndex {
   readonly baseOffset: number;
-  #relativeOffsets = new Uint32Array(INITIAL_ENTRIES);
-  #positions = new Uint32Array(INITIAL_ENTRIES);
+  #relativeOffsets = NO_ENTRIES;
+  #positions = NO_ENTRIES;
   #count = 0;
 
   constructor(baseOffset: number) {
@@ -122,8 +123,9 @@ export class OffsetIndex {
   }
 }
 
+/** A segment that holds little has no entries, and thousands of logs have such a segment: the first one allocates. */
 function doubled(array: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
-  const larger = new Uint32Array(array.length * 2);
+  const larger = new Uint32Array(Math.max(INITIAL_ENTRIES, array.length * 2));
   larger.set(array);
   return larger;
 }

@@ -16,7 +16,9 @@
 import { invariant } from '../errors.js';
 
 export const TIME_INDEX_ENTRY_BYTES = 12;
-const INITIAL_ENTRIES = 64;
+const INITIAL_ENTRIES = 16;
+const NO_TIMESTAMPS = new Float64Array(0);
+const NO_OFFSETS = new Uint32Array(0);
 const MAX_RELATIVE_OFFSET = 0xffff_ffff;
 const TWO_32 = 0x1_0000_0000;
 
@@ -28,8 +30,8 @@ export interface TimeIndexLimits {
 
 export class TimeIndex {
   readonly baseOffset: number;
-  #timestamps = new Float64Array(INITIAL_ENTRIES);
-  #relativeOffsets = new Uint32Array(INITIAL_ENTRIES);
+  #timestamps = NO_TIMESTAMPS;
+  #relativeOffsets = NO_OFFSETS;
   #count = 0;
 
   constructor(baseOffset: number) {
@@ -111,10 +113,11 @@ export class TimeIndex {
 
   #push(timestamp: number, relativeOffset: number): void {
     if (this.#count === this.#timestamps.length) {
-      const timestamps = new Float64Array(2 * this.#count);
+      const capacity = Math.max(INITIAL_ENTRIES, 2 * this.#count);
+      const timestamps = new Float64Array(capacity);
       timestamps.set(this.#timestamps);
       this.#timestamps = timestamps;
-      const relativeOffsets = new Uint32Array(2 * this.#count);
+      const relativeOffsets = new Uint32Array(capacity);
       relativeOffsets.set(this.#relativeOffsets);
       this.#relativeOffsets = relativeOffsets;
     }

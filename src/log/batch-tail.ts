@@ -5,33 +5,38 @@
  * A *place* is a position in the log as a whole: the bytes of all segments counted as one run, so that a boundary is one
  * number whichever segment it lies in.
  */
-const CAPACITY = 4096;
-const MASK = CAPACITY - 1;
+const MAX_CAPACITY = 4096;
+/** Thousands of logs hold a batch or two: the ring begins small and grows as it fills. */
+const INITIAL_CAPACITY = 16;
 
 export class BatchTail {
-  readonly #offsets = new Float64Array(CAPACITY);
-  readonly #places = new Float64Array(CAPACITY);
-  /** Slots [first, next) count up for ever; slot & MASK is where one lies. */
+  #mask = INITIAL_CAPACITY - 1;
+  #offsets = new Float64Array(INITIAL_CAPACITY);
+  #places = new Float64Array(INITIAL_CAPACITY);
+  /** Slots [first, next) count up for ever; slot & mask is where one lies. */
   #first = 0;
   #next = 0;
 
   push(baseOffset: number, place: number): void {
-    const at = this.#next++ & MASK;
+    if (this.#next - this.#first > this.#mask) {
+      if (this.#mask + 1 < MAX_CAPACITY) this.#grow();
+      else this.#first++;
+    }
+    const at = this.#next++ & this.#mask;
     this.#offsets[at] = baseOffset;
     this.#places[at] = place;
-    if (this.#next - this.#first > CAPACITY) this.#first++;
   }
 
   /** Slot of the batch that holds `offset` (below the log end); −1 if that batch is no longer in the ring. */
   slotOf(offset: number): number {
     let low = this.#first;
     let high = this.#next - 1;
-    if (high < low || offset < this.#offsets[low & MASK]!) return -1;
+    if (high < low || offset < this.#offsets[low & this.#mask]!) return -1;
     // The newest batch is asked for most.
-    if (offset >= this.#offsets[high & MASK]!) return high;
+    if (offset >= this.#offsets[high & this.#mask]!) return high;
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
-      if (this.#offsets[middle & MASK]! <= offset) low = middle;
+      if (this.#offsets[middle & this.#mask]! <= offset) low = middle;
       else high = middle - 1;
     }
     return low;
@@ -43,11 +48,11 @@ export class BatchTail {
   }
 
   offsetAt(slot: number): number {
-    return this.#offsets[slot & MASK]!;
+    return this.#offsets[slot & this.#mask]!;
   }
 
   placeAt(slot: number): number {
-    return this.#places[slot & MASK]!;
+    return this.#places[slot & this.#mask]!;
   }
 
   /** The last slot after `from` whose place is ≤ `place`; `from` if there is none. */
@@ -56,7 +61,7 @@ export class BatchTail {
     let high = this.#next - 1;
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
-      if (this.#places[middle & MASK]! <= place) low = middle;
+      if (this.#places[middle & this.#mask]! <= place) low = middle;
       else high = middle - 1;
     }
     return low;
@@ -64,6 +69,19 @@ export class BatchTail {
 
   /** Forgets the batches at `offset` and above. */
   truncate(offset: number): void {
-    while (this.#next > this.#first && this.#offsets[(this.#next - 1) & MASK]! >= offset) this.#next--;
+    while (this.#next > this.#first && this.#offsets[(this.#next - 1) & this.#mask]! >= offset) this.#next--;
+  }
+
+  #grow(): void {
+    const capacity = 2 * (this.#mask + 1);
+    const offsets = new Float64Array(capacity);
+    const places = new Float64Array(capacity);
+    for (let slot = this.#first; slot < this.#next; slot++) {
+      offsets[slot & (capacity - 1)] = this.#offsets[slot & this.#mask]!;
+      places[slot & (capacity - 1)] = this.#places[slot & this.#mask]!;
+    }
+    this.#mask = capacity - 1;
+    this.#offsets = offsets;
+    this.#places = places;
   }
 }
