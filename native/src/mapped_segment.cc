@@ -10,8 +10,10 @@
 
 #include "sigbus_guard.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23  // Linux 5.14; older kernels say EINVAL, and pages are then touched by the append itself
+// Linux 5.14; older kernels say EINVAL, and pages are then touched one by one, or by the append itself.
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
 #endif
 
 namespace varve {
@@ -26,6 +28,13 @@ uint64_t page_bytes() {
 }
 
 uint64_t round_up(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+// Reads a byte of each page: where the system cannot populate a page, the guard can put zeros in its place.
+void read_pages(const uint8_t* from, uint64_t length) {
+  for (uint64_t at = 0; at < length; at += page_bytes()) {
+    (void)*static_cast<const volatile uint8_t*>(from + at);
+  }
+}
 
 }  // namespace
 
@@ -191,6 +200,17 @@ void MappedSegment::prepare(uint64_t from) {
         0) {
       return;
     }
+  }
+}
+
+void MappedSegment::touch(uint64_t position, uint64_t length, const std::function<bool()>& stop) {
+  const uint64_t end = std::min(allocated_bytes(), position + length);
+  for (uint64_t at = position / page_bytes() * page_bytes(); at < end && !stop(); at += kPopulatePieceBytes) {
+    uint8_t* const from = base_ + at;
+    const uint64_t bytes = std::min(kPopulatePieceBytes, round_up(end - at, page_bytes()));
+    // Asks for the piece as a whole; populating alone would read it a few pages at a time.
+    (void)madvise(from, bytes, MADV_WILLNEED);
+    if (madvise(from, bytes, MADV_POPULATE_READ) != 0) read_pages(from, bytes);
   }
 }
 

@@ -87,6 +87,10 @@ class MappedSegment {
   // matter here: append meets them again.
   void prepare(uint64_t from);
 
+  // Makes [position, position + length) resident and mapped, so that a read of it does not wait for the disk. Any thread.
+  // `stop` is asked between the pieces. A page that cannot be read poisons the segment.
+  void touch(uint64_t position, uint64_t length, const std::function<bool()>& stop);
+
   // fdatasync, paced: what was stored since the last sync is written back 1 MiB at a time first, because one large sync
   // would make every other sync on the device wait.
   // `pause(time)` is called between the pieces with what the last one took.

@@ -145,6 +145,20 @@ napi_value prepare_segment(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// touchSegment(segment, position, length) → promise
+napi_value touch_segment(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = segment_argument(env, arguments);
+  const uint64_t position = arguments.natural(1, "position");
+  const uint64_t length = arguments.natural(2, "length");
+  if (arguments.failed()) return nullptr;
+  Store& store = *handle->store;
+  return store.run_read([&store, held = handle->segment, position, length]() -> std::optional<Failure> {
+    held->touch(position, length, [&store] { return store.ends_reads(); });
+    return std::nullopt;
+  });
+}
+
 // syncSegment(segment) → promise
 napi_value sync_segment(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
@@ -183,6 +197,7 @@ void export_segment(napi_env env, napi_value exports) {
   set_function(env, exports, "segmentPoisoned", segment_poisoned);
   set_function(env, exports, "segmentBuffer", segment_buffer);
   set_function(env, exports, "prepareSegment", prepare_segment);
+  set_function(env, exports, "touchSegment", touch_segment);
   set_function(env, exports, "syncSegment", sync_segment);
   set_function(env, exports, "closeSegment", close_segment);
 }

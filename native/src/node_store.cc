@@ -26,6 +26,7 @@ void Store::tear_down(void* data) {
   auto* store = static_cast<Store*>(data);
   const auto self = std::move(store->self_);
   store->closing_ = true;
+  store->ends_reads_ = true;
   store->background_.request_stop();
   store->journal_filer_.request_stop();
   if (store->journal_) store->journal_->stop(false);
@@ -38,13 +39,13 @@ void Store::tear_down(void* data) {
 
 // ---- promises ----
 
-napi_value Store::promise(std::function<std::optional<Failure>()> work, bool closes) {
+napi_value Store::promise(Work work, bool closes, const std::function<void(Background::Job)>& post) {
   napi_deferred deferred = nullptr;
   napi_value result = nullptr;
   check(napi_create_promise(env_, &deferred, &result), "napi_create_promise");
   promises_++;
   settled_wakeup_->hold(true);
-  background_.post([this, deferred, closes, work = std::move(work)] {
+  post([this, deferred, closes, work = std::move(work)] {
     auto failure = work();
     {
       const std::lock_guard lock(mutex_);
@@ -55,23 +56,41 @@ napi_value Store::promise(std::function<std::optional<Failure>()> work, bool clo
   return result;
 }
 
-napi_value Store::run(std::function<std::optional<Failure>()> work) {
-  if (!closing_) return promise(std::move(work), false);
+Failure Store::closed_failure() const {
+  return {FailureCode::closed, "the data directory " + root_ + " was closed"};
+}
+
+napi_value Store::run_on(Background& thread, Work work) {
+  if (!closing_) {
+    return promise(std::move(work), false, [&thread](Background::Job job) { thread.post(std::move(job)); });
+  }
   napi_deferred deferred = nullptr;
   napi_value result = nullptr;
   check(napi_create_promise(env_, &deferred, &result), "napi_create_promise");
-  const Failure failure{FailureCode::closed, "the data directory " + root_ + " was closed"};
-  check(napi_reject_deferred(env_, deferred, make_error(env_, failure)), "napi_reject_deferred");
+  check(napi_reject_deferred(env_, deferred, make_error(env_, closed_failure())), "napi_reject_deferred");
   return result;
 }
 
+napi_value Store::run_read(Work work) {
+  return run_on(reader_, [this, work = std::move(work)]() -> std::optional<Failure> {
+    if (ends_reads()) return closed_failure();
+    return work();
+  });
+}
+
+// The threads are stopped once their jobs have run, because each of these has a promise to settle.
 napi_value Store::close() {
   closing_ = true;
-  return promise([] { return std::nullopt; }, true);
+  ends_reads_ = true;
+  const auto after_both = [this](Background::Job job) {
+    reader_.post([this, job = std::move(job)] { background_.post(job); });
+  };
+  return promise([]() -> std::optional<Failure> { return std::nullopt; }, true, after_both);
 }
 
 void Store::stop_threads() {
   preparer_.stop();
+  reader_.stop();
   journal_filer_.stop();
   background_.stop();
 }
@@ -111,7 +130,7 @@ void Store::finish_close() {
 // ---- journal ----
 
 std::optional<Failure> Store::open_journal(JournalConfig config, napi_value progress) {
-  if (closing_) return Failure{FailureCode::closed, "the data directory " + root_ + " was closed"};
+  if (closing_) return closed_failure();
   if (journal_) return Failure{FailureCode::invariant_broken, "the journal of " + root_ + " is open already"};
   auto journal =
       std::make_unique<Journal>(std::move(config), journal_filer_, health_, [wakeup = journal_wakeup_] { wakeup->wake(); });

@@ -5,6 +5,8 @@
 
 #include <node_api.h>
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,9 +30,15 @@ class Store : public std::enable_shared_from_this<Store> {
   const std::shared_ptr<Health>& health() const { return health_; }
   bool closed() const { return closing_; }
 
+  using Work = std::function<std::optional<Failure>()>;
   // Runs `work` on the background thread; the promise settles with its result.
-  napi_value run(std::function<std::optional<Failure>()> work);
+  napi_value run(Work work) { return run_on(background_, std::move(work)); }
   Background& background() { return background_; }
+  // The same on the thread for reads, so that a reader never stands behind a sync. After `close` what still waits there
+  // fails without having run.
+  napi_value run_read(Work work);
+  // Long reads look at this between their pieces.
+  bool ends_reads() const { return ends_reads_.load(std::memory_order_relaxed); }
   // Runs a short job that makes appends cheaper; nobody waits for it.
   void prepare(Background::Job job) { preparer_.post(std::move(job)); }
 
@@ -53,7 +61,9 @@ class Store : public std::enable_shared_from_this<Store> {
 
   Store(napi_env env, std::string root);
   static void tear_down(void* data);
-  napi_value promise(std::function<std::optional<Failure>()> work, bool closes);
+  napi_value run_on(Background& thread, Work work);
+  napi_value promise(Work work, bool closes, const std::function<void(Background::Job)>& post);
+  Failure closed_failure() const;
   void settle(napi_env env);
   void finish_close();
   void stop_threads();
@@ -65,6 +75,7 @@ class Store : public std::enable_shared_from_this<Store> {
   DirectoryLock lock_;
   Background background_{"varve-sync"};
   Background preparer_{"varve-prepare"};
+  Background reader_{"varve-read"};
   Background journal_filer_{"varve-journal-f"};
   std::unique_ptr<Journal> journal_;
   napi_ref progress_ = nullptr;
@@ -74,6 +85,8 @@ class Store : public std::enable_shared_from_this<Store> {
 
   std::mutex mutex_;
   std::vector<Settled> settled_;
+
+  std::atomic<bool> ends_reads_{false};
 
   // Environment's thread only.
   bool closing_ = false;

@@ -1,5 +1,6 @@
 #include "mapped_segment.h"
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -171,6 +172,24 @@ TEST_CASE("preparing and syncing on another thread never disturbs appends") {
     REQUIRE(segment->base()[i * 1000] == static_cast<uint8_t>(i));
     REQUIRE(segment->base()[i * 1000 + 999] == static_cast<uint8_t>(i));
   }
+}
+
+TEST_CASE("touching makes pages resident, stops when it is told to, and never goes beyond what is allocated") {
+  const TemporaryDirectory directory;
+  { std::ofstream(directory.file("0.log")) << std::string(3 * kMiB, 'x'); }
+  SegmentRef segment;
+  REQUIRE(!MappedSegment::open_read_only(directory.file("0.log"), healthy(), segment));
+  int asked = 0;
+  segment->touch(5000, 64 * kMiB, [&] { return ++asked > 2; });
+  CHECK(asked == 3);
+  segment->touch(0, 64 * kMiB, [] { return false; });
+  std::vector<unsigned char> resident(3 * kMiB / 4096);
+  REQUIRE(mincore(segment->base(), 3 * kMiB, resident.data()) == 0);
+  for (const unsigned char page : resident) REQUIRE((page & 1) == 1);
+  CHECK_FALSE(segment->poisoned());
+  REQUIRE(truncate(directory.file("0.log").c_str(), 4096) == 0);
+  segment->touch(0, 64 * kMiB, [] { return false; });
+  CHECK(segment->poisoned());
 }
 
 TEST_CASE("a large sync is paced: it pauses after each of its pieces, and only for what is new") {

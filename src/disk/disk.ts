@@ -20,6 +20,14 @@ export interface DirectoryEntry {
   readonly isDirectory: boolean;
 }
 
+export interface FreeSpace {
+  /** What this user may still allocate. */
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  /** Files take whole blocks. */
+  readonly blockBytes: number;
+}
+
 export interface Disk {
   /** Entries of a directory, sorted by name; an empty list when it does not exist. */
   readDirectory(path: string): Promise<DirectoryEntry[]>;
@@ -27,6 +35,8 @@ export interface Disk {
   makeDirectory(path: string): Promise<void>;
   /** Bytes of a file from `position`, at most `length` of them; undefined when the file does not exist. */
   readFile(path: string, position?: number, length?: number): Promise<Buffer | undefined>;
+  /** As `readFile`, at once: for small files that are needed in the middle of something (an index at its first use). */
+  readFileSync(path: string, position?: number, length?: number): Buffer | undefined;
   /** Size in bytes, undefined when the file does not exist. */
   fileSize(path: string): Promise<number | undefined>;
   /** Durable replacement: temporary file, sync, rename, directory sync. With `keepPrevious` the old one stays as `<path>.previous`. */
@@ -41,6 +51,8 @@ export interface Disk {
   removeFiles(paths: readonly string[]): Promise<void>;
   /** Syncs one directory. */
   syncDirectory(path: string): Promise<void>;
+  /** Of the file system that holds the data directory. */
+  freeSpace(): Promise<FreeSpace>;
 
   /** Creates a segment file (which must not exist) and maps it writable. Not synced: the journal covers its bytes. */
   createSegment(path: string, options: SegmentOptions): SegmentFile;
@@ -86,6 +98,12 @@ export interface SegmentFile {
    * as long as it is held, whatever happens to the segment. Writing to it is forbidden (read-only mappings kill the process).
    */
   view(position: number, length: number): Buffer;
+  /**
+   * Reads the pages of [position, position + length), which are stored, on a thread of its own; when it has resolved, views
+   * of them do not wait for the disk. Look at `poisoned` afterwards: a page that cannot be read does not reject.
+   * @throws VarveError CLOSED
+   */
+  touch(position: number, length: number): Promise<void>;
   /** Asks the background thread to allocate and touch this many bytes ahead of `size`. */
   prepare(bytes: number): void;
   /** fdatasync of the file on the background thread. */

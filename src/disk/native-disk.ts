@@ -5,12 +5,23 @@
  * What can go wrong: DIRECTORY_MISSING, DIRECTORY_LOCKED, UNSUPPORTED_PLATFORM at opening; DISK_FULL and DISK_FAILED with
  * path and system call from any call; CLOSED after `close`.
  */
-import { readFileSync } from 'node:fs';
-import { access, constants, type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import {
+  access,
+  constants,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  stat,
+  statfs,
+  unlink,
+} from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { VarveError } from '../errors.js';
 import { addon, type NativeStoreHandle } from './addon.js';
-import type { DirectoryEntry, Disk, Journal, JournalOptions, SegmentFile, SegmentOptions } from './disk.js';
+import type { DirectoryEntry, Disk, FreeSpace, Journal, JournalOptions, SegmentFile, SegmentOptions } from './disk.js';
 import { diskError, isMissing } from './disk-errors.js';
 import { NativeJournal } from './native-journal.js';
 import { NativeSegment } from './native-segment.js';
@@ -96,6 +107,29 @@ class NativeDisk implements Disk {
     });
   }
 
+  readFileSync(path: string, position = 0, length?: number): Buffer | undefined {
+    const target = this.#locate(path);
+    try {
+      const file = openSync(target, 'r');
+      try {
+        const available = Math.max(0, fstatSync(file).size - position);
+        const bytes = Buffer.allocUnsafe(Math.min(length ?? available, available));
+        let filled = 0;
+        while (filled < bytes.length) {
+          const count = readSync(file, bytes, filled, bytes.length - filled, position + filled);
+          if (count === 0) break;
+          filled += count;
+        }
+        return bytes.subarray(0, filled);
+      } finally {
+        closeSync(file);
+      }
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw diskError(error, target);
+    }
+  }
+
   async fileSize(path: string): Promise<number | undefined> {
     try {
       return (await stat(this.#locate(path))).size;
@@ -168,6 +202,16 @@ class NativeDisk implements Disk {
 
   async syncDirectory(path: string): Promise<void> {
     await this.#syncDirectories([this.#locate(path)]);
+  }
+
+  async freeSpace(): Promise<FreeSpace> {
+    const root = this.#locate('');
+    try {
+      const { bavail, blocks, bsize } = await statfs(root);
+      return { freeBytes: bavail * bsize, totalBytes: blocks * bsize, blockBytes: bsize };
+    } catch (error) {
+      throw diskError(error, root);
+    }
   }
 
   createSegment(path: string, options: SegmentOptions): SegmentFile {

@@ -43,15 +43,14 @@ export class NativeSegment implements SegmentFile {
   }
 
   view(position: number, length: number): Buffer {
-    if (this.#closed) throw new VarveError('CLOSED', `${this.path} is closed`);
-    if (!(position >= 0 && length >= 0 && position + length <= this.#size)) {
-      throw new VarveError(
-        'INVALID_ARGUMENT',
-        `view [${position}, ${position + length}) lies outside the ${this.#size} bytes of ${this.path}`,
-      );
-    }
+    this.#checkRange('view', position, length);
     this.#buffer ??= this.#native.segmentBuffer(this.#handle);
     return Buffer.from(this.#buffer, position, length);
+  }
+
+  async touch(position: number, length: number): Promise<void> {
+    this.#checkRange('touch', position, length);
+    await this.#native.touchSegment(this.#handle, position, length);
   }
 
   prepare(bytes: number): void {
@@ -67,5 +66,14 @@ export class NativeSegment implements SegmentFile {
     this.#closed = true;
     this.#buffer = undefined;
     this.#native.closeSegment(this.#handle);
+  }
+
+  #checkRange(what: string, position: number, length: number): void {
+    if (this.#closed) throw new VarveError('CLOSED', `${this.path} is closed`);
+    if (position >= 0 && length >= 0 && position + length <= this.#size) return;
+    throw new VarveError(
+      'INVALID_ARGUMENT',
+      `${what} [${position}, ${position + length}) lies outside the ${this.#size} bytes of ${this.path}`,
+    );
   }
 }

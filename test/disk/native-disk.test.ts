@@ -65,6 +65,28 @@ test('a file is written at a position, read in parts, cut and extended', async (
   await expect(disk.truncateFile('nowhere', 0)).rejects.toThrow(withCode('DISK_FAILED'));
 });
 
+test('a file is read at once as it is read off the event loop', async () => {
+  const { disk } = await temporaryDisk();
+  expect(disk.readFileSync('f')).toBeUndefined();
+  await disk.writeFile('f', 0, Buffer.from('0123456789'));
+  for (const part of [[], [3], [3, 4], [8, 100], [10], [100], [0, 0]] as const) {
+    expect(disk.readFileSync('f', ...part)).toEqual(await disk.readFile('f', ...part));
+  }
+  expect(disk.readFileSync('f', 3, 4)!.toString()).toBe('3456');
+  expect(() => disk.readFileSync('LOCK/x')).toThrow(withCode('DISK_FAILED'));
+  expect(() => disk.readFileSync('../x')).toThrow(withCode('INVALID_ARGUMENT'));
+});
+
+test('free space is that of the file system, in whole blocks', async () => {
+  const { disk } = await temporaryDisk();
+  const before = await disk.freeSpace();
+  expect(before.freeBytes).toBeGreaterThan(0);
+  expect(before.totalBytes).toBeGreaterThanOrEqual(before.freeBytes);
+  expect(before.freeBytes % before.blockBytes).toBe(0);
+  await disk.close();
+  await expect(disk.freeSpace()).rejects.toThrow(withCode('CLOSED'));
+});
+
 test('replacing a file leaves the new one, and the old one beside it when asked to', async () => {
   const { root, disk } = await temporaryDisk();
   await disk.replaceFile('checkpoint', Buffer.from('one'), { keepPrevious: true });

@@ -124,6 +124,43 @@ test('preparing ahead changes nothing that anybody can see', async () => {
   expect(segment.view(0, segment.size).equals(Buffer.concat(expected))).toBe(true);
 });
 
+test('touching a range resolves when it is resident, and changes nothing', async () => {
+  const { disk } = await temporaryDisk();
+  await disk.writeFile('s.log', 0, Buffer.alloc(5 * MIB, 'abc'));
+  const segment = disk.openSegment('s.log', { reserveBytes: 5 * MIB, writable: false });
+  await Promise.all([segment.touch(0, segment.size), segment.touch(1, 1), segment.touch(segment.size, 0)]);
+  expect(segment.poisoned).toBe(false);
+  expect(segment.view(0, segment.size).equals(Buffer.alloc(5 * MIB, 'abc'))).toBe(true);
+  await expect(segment.touch(1, segment.size)).rejects.toThrow(withCode('INVALID_ARGUMENT'));
+  segment.close();
+  await expect(segment.touch(0, 1)).rejects.toThrow(withCode('CLOSED'));
+});
+
+test('touching pages that are lost ends in a poisoned segment, not in a dead process', async () => {
+  const { root, disk } = await temporaryDisk();
+  const segment = disk.createSegment('s.log', { reserveBytes: MIB });
+  segment.append(Buffer.alloc(200_000, 7), 0, 200_000);
+  await segment.touch(0, 200_000);
+  expect(segment.poisoned).toBe(false);
+  await truncate(join(root, 's.log'), 4096);
+  await segment.touch(0, 4096);
+  expect(segment.poisoned).toBe(false);
+  await segment.touch(0, 200_000);
+  expect(segment.poisoned).toBe(true);
+});
+
+test('closing the disk settles every touch that waits', async () => {
+  const { disk } = await temporaryDisk();
+  await disk.writeFile('s.log', 0, Buffer.alloc(5 * MIB, 1));
+  const segment = disk.openSegment('s.log', { reserveBytes: 5 * MIB, writable: false });
+  const touches = Array.from({ length: 100 }, () => segment.touch(0, segment.size));
+  const settled = Promise.allSettled(touches);
+  await disk.close();
+  for (const touch of await settled) {
+    if (touch.status === 'rejected') expect(touch.reason).toEqual(withCode('CLOSED'));
+  }
+});
+
 test('a page lost under a view reads as zeros and poisons the segment, and the process lives', async () => {
   const { root, disk } = await temporaryDisk();
   const segment = disk.createSegment('s.log', { reserveBytes: MIB });

@@ -49,7 +49,7 @@ export async function openFailing(path: string, faults: Faults, options: Partial
           return target.openJournal({ ...given, onDurable });
         };
       }
-      const isSync = name === 'createSegment' || name === 'openSegment';
+      const isSync = name === 'createSegment' || name === 'openSegment' || name === 'readFileSync';
       return (...values: unknown[]) => {
         if (isSync) {
           faults.check(name, values[0]);
