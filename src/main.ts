@@ -37,5 +37,14 @@ export {
 } from './log/log.js';
 export type { LogOptions, StoreOptions } from './log/options.js';
 export { formatStore, type OpenLogOptions, openStore, type Store, type StoreStats } from './log/store.js';
+export { BatchBuilder, type BatchBuilderOptions } from './record/batch-builder.js';
+export {
+  type DecodeOptions,
+  decodeBatch,
+  decodeBatchAsync,
+  forEachRecord,
+  forEachRecordAsync,
+} from './record/decode.js';
+export type { RecordVisitor } from './record/record-visitor.js';
 export type { EpochEnd, HardState, LogView } from './raft/types.js';
 export { COMPRESSIONS, type Compression, type Header, type Record, type RecordInput } from './record/types.js';

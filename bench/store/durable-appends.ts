@@ -1,0 +1,118 @@
+/**
+ * Durable appends, one partition: batches of 100 × 1 KiB with one and with eight outstanding, and lone records of 1 KiB by
+ * one caller and by 64. Beside them a bare write + fdatasync of the same bytes into blocks that were written before, and
+ * the embedded stores.
+ */
+import { join } from 'node:path';
+import type { Log } from '../../src/main.js';
+import { openStore } from '../../src/main.js';
+import { inTurn, outstanding } from './clock.js';
+import type { PeerStore } from './peers.js';
+import { batchOfRecords, Values } from './records.js';
+import type { Check, OpenScenario, Scenario, Variant } from './scenario.js';
+import { WrittenFile } from './written-file.js';
+
+const RECORD_BYTES = 1024;
+const FILE_BYTES = 64 * 1024 * 1024;
+
+interface Shape {
+  readonly name: string;
+  readonly title: string;
+  /** Records of one append. */
+  readonly records: number;
+  /** Callers beside the lone one. */
+  readonly callers: number;
+  readonly checks: (lone: string, many: string, stores: readonly string[]) => readonly Check[];
+}
+
+const BARE = 'bare write + fdatasync';
+const LONE = 'varve, 1 outstanding';
+
+const BATCHES: Shape = {
+  name: 'batches',
+  title: 'durable appends of 100 × 1 KiB',
+  records: 100,
+  callers: 8,
+  checks: (lone, many, stores) => [
+    { says: '1 outstanding ÷ bare write + fdatasync', value: lone, references: [BARE], atLeast: 0.75 },
+    { says: '1 outstanding ÷ the better store', value: lone, references: stores, atLeast: 2.5 },
+    { says: '8 outstanding ÷ the better store', value: many, references: stores, atLeast: 3.5 },
+  ],
+};
+
+const RECORDS: Shape = {
+  name: 'records',
+  title: 'durable appends of 1 KiB',
+  records: 1,
+  callers: 64,
+  checks: (lone, many, stores) => [
+    { says: 'one at a time ÷ the better store', value: lone, references: stores, atLeast: 1 },
+    { says: '64 callers ÷ one caller', value: many, references: [lone], atLeast: 8 },
+  ],
+};
+
+export function durableAppends(peers: readonly PeerStore[]): Scenario[] {
+  return [BATCHES, RECORDS].map((shape) => {
+    const many = `varve, ${shape.callers} outstanding`;
+    const stores = peers.map(({ name }) => name as string);
+    return {
+      name: shape.name,
+      title: shape.title,
+      unit: 'appends/s',
+      higherIsBetter: true,
+      checks: shape.checks(LONE, many, stores),
+      open: (folder) => open(folder, shape, many, peers),
+    };
+  });
+}
+
+async function open(folder: string, shape: Shape, many: string, peers: readonly PeerStore[]): Promise<OpenScenario> {
+  const values = new Values(RECORD_BYTES);
+  const store = await openStore(join(folder, 'store'), { create: true });
+  const log = await store.openLog('appends', 0);
+  const append = () => log.append(values.take(shape.records).map((value) => ({ value })));
+  const file = new WrittenFile(join(folder, 'written'), FILE_BYTES);
+  const encoded = batchOfRecords(shape.records, RECORD_BYTES, values);
+  const variants: Variant[] = [
+    { name: BARE, measure: (seconds) => inTurn(seconds, () => file.commit([encoded], encoded.length)) },
+    { name: LONE, measure: (seconds) => emptied(log, inTurn(seconds, append)) },
+    { name: many, measure: (seconds) => emptied(log, outstanding(seconds, shape.callers, append)) },
+    ...peers.flatMap((peer) => peerVariants(peer, join(folder, peer.name), shape, values)),
+  ];
+  return {
+    variants,
+    async close() {
+      file.close();
+      await store.close();
+    },
+  };
+}
+
+function peerVariants(peer: PeerStore, file: string, shape: Shape, values: Values): Variant[] {
+  const lone: Variant = {
+    name: peer.name,
+    async measure(seconds) {
+      const opened = peer.open(file);
+      const rate = await inTurn(seconds, () => opened.write(values.take(shape.records)));
+      await opened.close();
+      return rate;
+    },
+  };
+  const side: Variant = {
+    name: `${peer.name}, ${shape.callers} outstanding`,
+    async measure(seconds) {
+      const opened = peer.open(file);
+      const rate = await outstanding(seconds, shape.callers, () => opened.writeAsync!(values.take(shape.records)));
+      await opened.close();
+      return rate;
+    },
+  };
+  return peer.name === 'lmdb' ? [lone, side] : [lone];
+}
+
+/** What a measurement stored is deleted after it, so that rounds are alike. */
+async function emptied(log: Log, measured: Promise<number>): Promise<number> {
+  const rate = await measured;
+  await log.deleteBefore(log.end);
+  return rate;
+}

@@ -1,0 +1,147 @@
+/**
+ * `npm run bench:store`: what the store costs, as ratios to named yardsticks measured in the same rounds.
+ *
+ *   npm run bench:store                                 every scenario, 9 rounds
+ *   npm run bench:store -- --only batches,records       some of them
+ *   npm run bench:store -- --rounds 15 --seconds 1 --dir FOLDER --json out.json
+ *
+ * Exit code 0: every ratio that is asked for was met (or could not be measured, and says so); 1: one was not; 2: a flag is wrong.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import Table from 'cli-table3';
+import { captureEnvironment } from '../environment.js';
+import { durabilityDoubts, fileSystemOf, Yardstick } from '../yardstick.js';
+import { spread } from '../statistics.js';
+import { appendCosts } from './append-cost.js';
+import { durableAppends } from './durable-appends.js';
+import { groupCommits } from './group-commit.js';
+import { findPeers } from './peers.js';
+import { runScenario, type ScenarioResult } from './runner.js';
+import type { Scenario } from './scenario.js';
+import { scanCosts } from './scan-cost.js';
+
+const MAX_ROUNDS = 1000;
+const MAX_SECONDS = 60;
+
+interface Settings {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly only: readonly string[] | undefined;
+  readonly dir: string;
+  readonly json: string | undefined;
+}
+
+function settings(): Settings {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string', default: '9' },
+      seconds: { type: 'string', default: '0.6' },
+      only: { type: 'string' },
+      dir: { type: 'string', default: 'out' },
+      json: { type: 'string' },
+    },
+  });
+  const rounds = Number(values.rounds);
+  const seconds = Number(values.seconds);
+  if (!Number.isInteger(rounds) || rounds < 1 || rounds > MAX_ROUNDS)
+    throw new RangeError(`--rounds "${values.rounds}": give a whole number from 1 to ${MAX_ROUNDS}`);
+  if (!(seconds > 0 && seconds <= MAX_SECONDS))
+    throw new RangeError(`--seconds "${values.seconds}": give a number above 0, at most ${MAX_SECONDS}`);
+  return { rounds, seconds, only: values.only?.split(','), dir: values.dir, json: values.json };
+}
+
+function chosen(all: readonly Scenario[], only: readonly string[] | undefined): Scenario[] {
+  const names = all.map(({ name }) => name);
+  const unknown = only?.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new RangeError(`--only: there is no "${unknown}"; there are ${names.join(', ')}`);
+  return all.filter(({ name }) => only?.includes(name) ?? true);
+}
+
+async function main(): Promise<number> {
+  let given: Settings;
+  let scenarios: Scenario[];
+  try {
+    given = settings();
+    const peers = findPeers((line) => console.log(line));
+    scenarios = chosen([...durableAppends(peers), ...groupCommits(), ...appendCosts(), ...scanCosts()], given.only);
+  } catch (error) {
+    console.error(`bench:store: ${(error as Error).message}`);
+    return 2;
+  }
+  await mkdir(given.dir, { recursive: true });
+  const folder = await mkdtemp(join(given.dir, 'bench-store-'));
+  try {
+    return await measure(given, scenarios, folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function measure(given: Settings, scenarios: readonly Scenario[], folder: string): Promise<number> {
+  const environment = captureEnvironment(folder);
+  const yardstick = new Yardstick(folder);
+  const results: ScenarioResult[] = [];
+  const doubts = durabilityDoubts(fileSystemOf(folder), yardstick.read());
+  console.log(
+    `Node.js ${environment.node}, ${environment.cores} cores, ${environment.fileSystem}; load ${environment.loadAverage}`,
+  );
+  for (const doubt of doubts) console.log(`No durable claim here: ${doubt}`);
+  for (const scenario of scenarios) {
+    const place = join(folder, scenario.name);
+    await mkdir(place);
+    const open = await scenario.open(place);
+    try {
+      const result = await runScenario(scenario, open, { ...given, yardstick });
+      results.push(result);
+      print(result);
+    } finally {
+      await open.close();
+      await rm(place, { recursive: true, force: true });
+    }
+  }
+  yardstick.close();
+  if (given.json !== undefined) {
+    const { rounds, seconds } = given;
+    await writeFile(
+      given.json,
+      `${JSON.stringify({ version: 1, environment, rounds, seconds, doubts, results }, null, 2)}\n`,
+    );
+  }
+  const missed = results.flatMap(({ checks }) => checks.filter(({ met }) => !met));
+  const asked = results.reduce((sum, { checks }) => sum + checks.length, 0);
+  console.log(`\n${asked - missed.length} of ${asked} ratios met`);
+  return missed.length === 0 ? 0 : 1;
+}
+
+function print(result: ScenarioResult): void {
+  console.log(`\n${result.title}`);
+  const figures = new Table({
+    head: ['', result.unit, 'lowest–highest round', 'yardstick ms'],
+    colAligns: ['left', 'right', 'right', 'right'],
+    style: { head: [], border: [] },
+  });
+  for (const { name, spread: seen, yardstickMs } of result.variants) {
+    const disk = spread(yardstickMs)!;
+    figures.push([
+      name,
+      figure(seen.median),
+      `${figure(seen.min)}–${figure(seen.max)}`,
+      `${disk.median.toFixed(2)} (${disk.min.toFixed(2)}–${disk.max.toFixed(2)})`,
+    ]);
+  }
+  console.log(figures.toString());
+  for (const { says, asked, ratio, met } of result.checks) {
+    const seen = `${ratio.median.toFixed(3)} [${ratio.min.toFixed(3)}–${ratio.max.toFixed(3)}]`;
+    console.log(`${met ? 'met    ' : 'NOT MET'}  ${says}: ${seen}, asked ${asked}`);
+  }
+  for (const says of result.skipped) console.log(`skipped  ${says}: the store it is held against is not installed`);
+  for (const note of result.notes) console.log(`note     ${note}`);
+}
+
+function figure(value: number): string {
+  return value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3);
+}
+
+process.exitCode = await main();
