@@ -127,12 +127,25 @@ bool hardware_present() {
 
 #endif
 
+// Three streams a page's fraction apart defeat the processor's own prefetching: asking for the lines ahead doubles the
+// speed over bytes that are not in its caches (a scan of a mapped segment), and costs nothing over bytes that are. It may
+// reach beyond the end: a prefetch never faults.
+constexpr size_t kCacheLineBytes = 64;
+constexpr size_t kPrefetchAheadBytes = 12 * 1024;
+constexpr size_t kPrefetchFromStripe = 1024;
+
+template <size_t kLines>
+inline void prefetch_lines(const uint8_t* bytes) {
+  for (size_t line = 0; line < kLines; line++) __builtin_prefetch(bytes + line * kCacheLineBytes);
+}
+
 template <size_t kStripe>
 VARVE_CRC_TARGET inline uint64_t three_stripes(const uint8_t* bytes, uint64_t crc) {
   constexpr uint32_t kOver1 = shift_constant(kStripe);
   constexpr uint32_t kOver2 = shift_constant(2 * kStripe);
   uint64_t second = 0, third = 0;
   for (size_t at = 0; at < kStripe; at += 8) {
+    if (kStripe >= kPrefetchFromStripe && at % kCacheLineBytes == 0) prefetch_lines<3>(bytes + kPrefetchAheadBytes + 3 * at);
     crc = step64(crc, load64(bytes + at));
     second = step64(second, load64(bytes + kStripe + at));
     third = step64(third, load64(bytes + 2 * kStripe + at));
