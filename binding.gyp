@@ -20,9 +20,11 @@
         "native/src/node_journal.cc",
         "native/src/node_segment.cc",
         "native/src/node_store.cc",
+        "native/src/node_trace.cc",
         "native/src/node_wakeup.cc",
         "native/src/posix_file.cc",
-        "native/src/sigbus_guard.cc"
+        "native/src/sigbus_guard.cc",
+        "native/src/trace.cc"
       ],
       "defines": ["NAPI_DISABLE_CPP_EXCEPTIONS", "NAPI_VERSION=9"],
       "cflags_cc": ["-std=c++20", "-O2", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"],

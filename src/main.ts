@@ -22,6 +22,7 @@ export type {
 } from './client/resolved-options.js';
 export type { NodeStatus } from './cluster/status.js';
 export type { FlushMode } from './disk/disk.js';
+export { type FailingKind, Trace, type TraceEvent, type TraceFault, type TraceKind } from './disk/trace.js';
 export { ERROR_CODES, type ErrorCode, VarveError } from './errors.js';
 export {
   type AppendedRange,

@@ -6,6 +6,7 @@
 #include "node_journal.h"
 #include "node_segment.h"
 #include "node_store.h"
+#include "node_trace.h"
 
 namespace varve {
 namespace {
@@ -30,6 +31,7 @@ napi_value initialize(napi_env env, napi_value exports) {
   export_store(env, exports);
   export_segment(env, exports);
   export_journal(env, exports);
+  export_trace(env, exports);
   return exports;
 }
 

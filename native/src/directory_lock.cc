@@ -22,7 +22,7 @@ std::string holder_of(int fd) {
 std::optional<Failure> DirectoryLock::acquire(const std::string& directory) {
   const std::string path = directory + "/LOCK";
   FileDescriptor file;
-  if (const int error = open_file(path, O_RDWR | O_CREAT, file); error != 0) {
+  if (const int error = open_file(path, O_RDWR | O_CREAT, nullptr, file); error != 0) {
     return system_failure("open", path, error);
   }
   if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {

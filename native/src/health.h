@@ -1,17 +1,25 @@
-// The first final failure of a store. A write or sync that failed says nothing about which bytes reached the disk, and
+// What the parts of one store share: its trace, if it has one, and the first final failure. A write or sync that failed says nothing about which bytes reached the disk, and
 // asking again would report success for pages the kernel has given up on; so after it nothing more is accepted, and no
 // sync is tried again, until the data directory is reopened.
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <mutex>
+#include <utility>
 
 #include "failure.h"
+#include "trace.h"
 
 namespace varve {
 
 class Health {
  public:
+  explicit Health(std::shared_ptr<Trace> trace = nullptr) : trace_(std::move(trace)) {}
+
+  // Null unless the store was opened with one.
+  Trace* trace() const { return kTraceable ? trace_.get() : nullptr; }
+
   bool failed() const { return failed_.load(std::memory_order_acquire); }
 
   // The first failure stays.
@@ -29,6 +37,7 @@ class Health {
   }
 
  private:
+  const std::shared_ptr<Trace> trace_;
   std::atomic<bool> failed_{false};
   mutable std::mutex mutex_;
   Failure failure_{FailureCode::disk_failed, ""};

@@ -26,7 +26,7 @@ Journal::Journal(JournalConfig config, Background& background, std::shared_ptr<H
     : config_(std::move(config)),
       health_(std::move(health)),
       notify_(std::move(notify)),
-      files_(config_.directory, config_.file_bytes, config_.spare_files, background),
+      files_(config_.directory, config_.file_bytes, config_.spare_files, background, health_->trace()),
       current_file_(config_.first_file_number),
       group_(config_.directory_id, std::min(config_.max_group_bytes, config_.file_bytes - kJournalBlockBytes)),
       lsn_(config_.start_lsn),
@@ -140,10 +140,10 @@ std::optional<Failure> Journal::open_first_file() {
   const auto block = std::make_unique<uint8_t[]>(kJournalBlockBytes);
   encode_file_header(header, block.get());
   iovec piece{block.get(), kJournalBlockBytes};
-  if (const int error = write_all(file_.file.get(), &piece, 1, 0); error != 0) {
+  if (const int error = write_all(file_.file, &piece, 1, 0); error != 0) {
     return final_failure("write", file_.path, error);
   }
-  if (const int error = sync_data(file_.file.get()); error != 0) return final_failure("fdatasync", file_.path, error);
+  if (const int error = sync_data(file_.file); error != 0) return final_failure("fdatasync", file_.path, error);
   file_position_ = kJournalBlockBytes;
   const std::lock_guard lock(mutex_);
   counters_.written_bytes += kJournalBlockBytes;
@@ -224,8 +224,7 @@ std::optional<Failure> Journal::write_group() {
   if (sync_is_due(asks_for_sync)) return sync();
   // Write-back starts now, so that the sync that covers these bytes some day is short. An error shows at that sync.
   if (file_position_ > from) {
-    sync_file_range(file_.file.get(), static_cast<off_t>(from), static_cast<off_t>(file_position_ - from),
-                    SYNC_FILE_RANGE_WRITE);
+    (void)write_back(file_.file, from, file_position_ - from, SYNC_FILE_RANGE_WRITE);
   }
   return std::nullopt;
 }
@@ -263,7 +262,7 @@ std::optional<Failure> Journal::write_sealed() {
   if (auto failure = group_.seal(place)) return failure;
   const uint64_t from = file_is_fresh_ ? 0 : file_position_;
   const auto pieces = group_.pieces();
-  if (const int error = write_all(file_.file.get(), pieces.data(), pieces.size(), from); error != 0) {
+  if (const int error = write_all(file_.file, pieces.data(), pieces.size(), from); error != 0) {
     return final_failure("write", file_.path, error);
   }
   const uint64_t padded = group_.padded_bytes();
@@ -282,7 +281,7 @@ std::optional<Failure> Journal::write_sealed() {
 
 std::optional<Failure> Journal::sync() {
   const auto began = Clock::now();
-  if (const int error = sync_data(file_.file.get()); error != 0) return final_failure("fdatasync", file_.path, error);
+  if (const int error = sync_data(file_.file); error != 0) return final_failure("fdatasync", file_.path, error);
   // A sync that failed elsewhere in the store ends all promises, this one included.
   if (health_->failed()) return health_->failure();
   const std::chrono::duration<double, std::micro> took = Clock::now() - began;

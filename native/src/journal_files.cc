@@ -24,14 +24,15 @@ constexpr int kPauseRatio = 3;
 }  // namespace
 
 JournalFiles::JournalFiles(std::string directory, uint64_t file_bytes, const std::vector<std::string>& spares,
-                           Background& background)
+                           Background& background, Trace* trace)
     : directory_(std::move(directory)),
       file_bytes_(file_bytes),
       background_(background),
+      trace_(trace),
       spares_(spares.begin(), spares.end()) {}
 
 std::optional<Failure> JournalFiles::open() {
-  const int error = open_file(directory_, O_RDONLY | O_DIRECTORY, directory_file_);
+  const int error = open_file(directory_, O_RDONLY | O_DIRECTORY, trace_, directory_file_);
   if (error != 0) return system_failure("open", directory_, error);
   return std::nullopt;
 }
@@ -102,11 +103,11 @@ std::optional<Failure> JournalFiles::make(uint64_t number, JournalFile& out) {
   bool recycled = false;
   if (auto failure = open_spare(out, out.file, recycled)) return failure;
   if (!recycled) {
-    const int error = open_file(out.path, O_RDWR | O_CREAT | O_EXCL, out.file);
+    const int error = open_file(out.path, O_RDWR | O_CREAT | O_EXCL, trace_, out.file);
     if (error != 0) return system_failure("creation", out.path, error);
   }
   if (auto failure = fill(out, !recycled)) return failure;
-  if (const int error = sync_all(directory_file_.get()); error != 0) {
+  if (const int error = sync_all(directory_file_); error != 0) {
     return final_failure("fsync", directory_, error);
   }
   return std::nullopt;
@@ -129,12 +130,12 @@ std::optional<Failure> JournalFiles::open_spare(const JournalFile& target, FileD
       if (::access(target.path.c_str(), F_OK) == 0) {
         return Failure{FailureCode::invariant_broken, target.path + " exists already; a journal file is never replaced"};
       }
-      if (::rename(spare.c_str(), target.path.c_str()) != 0) {
-        if (errno == ENOENT) continue;
-        return system_failure("rename", spare, errno);
+      if (const int error = rename_file(spare, target.path, trace_); error != 0) {
+        if (error == ENOENT) continue;
+        return system_failure("rename", spare, error);
       }
     }
-    const int error = open_file(target.path, O_RDWR, out);
+    const int error = open_file(target.path, O_RDWR, trace_, out);
     if (error == ENOENT) continue;
     if (error != 0) return system_failure("open", target.path, error);
     found = true;
@@ -145,27 +146,26 @@ std::optional<Failure> JournalFiles::open_spare(const JournalFile& target, FileD
 // Nothing in the file is promised to anybody yet, so a full disk is no failed write here: the file is given up.
 std::optional<Failure> JournalFiles::fill(JournalFile& file, bool created) {
   uint64_t present = 0;
-  int error = file_size(file.file.get(), present);
+  int error = file_size(file.file, present);
   if (error == 0 && present < file_bytes_) {
     using Clock = std::chrono::steady_clock;
     auto began = Clock::now();
-    error = write_zeros(file.file.get(), present, file_bytes_, [&](uint64_t from, uint64_t length) {
+    error = write_zeros(file.file, present, file_bytes_, [&](uint64_t from, uint64_t length) {
       if (background_.stopping()) return ECANCELED;
       if (urgent_.load(std::memory_order_relaxed)) return 0;
       // Waiting reports an error of the device once, here: the sync below would no longer see it. Other errors mean that
       // this file system can't be paced.
-      const int paced = sync_file_range(file.file.get(), static_cast<off_t>(from), static_cast<off_t>(length),
-                                        SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-      if (paced != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT)) return errno;
+      const int paced = write_back(file.file, from, length, SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+      if (paced == EIO || paced == ENOSPC || paced == EDQUOT) return paced;
       background_.pause(kPauseRatio * (Clock::now() - began));
       began = Clock::now();
       return 0;
     });
   }
-  if (error == 0) error = sync_data(file.file.get());
+  if (error == 0) error = sync_data(file.file);
   if (error != 0) {
     if (created) {
-      ::unlink(file.path.c_str());
+      (void)unlink_file(file.path, trace_);
     } else {
       recycle(file.number);
     }

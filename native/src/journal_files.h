@@ -29,7 +29,7 @@ class JournalFiles {
  public:
   // `spares` are names of files whose content nobody needs any more.
   JournalFiles(std::string directory, uint64_t file_bytes, const std::vector<std::string>& spares,
-               Background& background);
+               Background& background, Trace* trace);
 
   // Opens the directory, for syncs of its entries.
   std::optional<Failure> open();
@@ -55,6 +55,7 @@ class JournalFiles {
   const std::string directory_;
   const uint64_t file_bytes_;
   Background& background_;
+  Trace* const trace_;  // may be null
   FileDescriptor directory_file_;
 
   std::mutex mutex_;

@@ -59,7 +59,8 @@ std::optional<Failure> MappedSegment::create(std::string path, uint64_t reserve_
   SegmentRef segment(new MappedSegment(std::move(path), std::move(health)));
   // The address space comes first, so that its failure leaves no file behind.
   if (auto failure = segment->reserve(reserve_bytes, true)) return failure;
-  if (const int error = open_file(segment->path_, O_RDWR | O_CREAT | O_EXCL, segment->file_); error != 0) {
+  if (const int error = open_file(segment->path_, O_RDWR | O_CREAT | O_EXCL, segment->health_->trace(), segment->file_);
+      error != 0) {
     return system_failure("creation", segment->path_, error);
   }
   out = std::move(segment);
@@ -73,11 +74,12 @@ std::optional<Failure> MappedSegment::open_writable(std::string path, uint64_t r
     return Failure{FailureCode::invalid_argument, "size of " + segment->path_ + " exceeds reserveBytes"};
   }
   if (auto failure = segment->reserve(reserve_bytes, true)) return failure;
-  if (const int error = open_file(segment->path_, O_RDWR, segment->file_); error != 0) {
+  if (const int error = open_file(segment->path_, O_RDWR, segment->health_->trace(), segment->file_);
+      error != 0) {
     return system_failure("open", segment->path_, error);
   }
   uint64_t present = 0;
-  if (const int error = file_size(segment->file_.get(), present); error != 0) {
+  if (const int error = file_size(segment->file_, present); error != 0) {
     return system_failure("fstat", segment->path_, error);
   }
   if (present < size) {
@@ -85,8 +87,10 @@ std::optional<Failure> MappedSegment::open_writable(std::string path, uint64_t r
                                                       " bytes, fewer than the " + std::to_string(size) +
                                                       " it is to be opened with"};
   }
-  if (present > size && ftruncate(segment->file_.get(), static_cast<off_t>(size)) != 0) {
-    return system_failure("truncation", segment->path_, errno);
+  if (present > size) {
+    if (const int error = truncate_file(segment->file_, size); error != 0) {
+      return system_failure("truncation", segment->path_, error);
+    }
   }
   if (auto failure = segment->map_existing(size, PROT_READ | PROT_WRITE)) return failure;
   out = std::move(segment);
@@ -96,11 +100,12 @@ std::optional<Failure> MappedSegment::open_writable(std::string path, uint64_t r
 std::optional<Failure> MappedSegment::open_read_only(std::string path, std::shared_ptr<Health> health,
                                                      SegmentRef& out) {
   SegmentRef segment(new MappedSegment(std::move(path), std::move(health)));
-  if (const int error = open_file(segment->path_, O_RDONLY, segment->file_); error != 0) {
+  if (const int error = open_file(segment->path_, O_RDONLY, segment->health_->trace(), segment->file_);
+      error != 0) {
     return system_failure("open", segment->path_, error);
   }
   uint64_t size = 0;
-  if (const int error = file_size(segment->file_.get(), size); error != 0) {
+  if (const int error = file_size(segment->file_, size); error != 0) {
     return system_failure("fstat", segment->path_, error);
   }
   if (auto failure = segment->reserve(size, false)) return failure;
@@ -148,7 +153,7 @@ std::optional<Failure> MappedSegment::grow(uint64_t required) {
   if (from >= required) return std::nullopt;
   const uint64_t wanted = std::max(required, from + next_chunk_);
   const uint64_t to = std::min(round_up(wanted, page_bytes()), reserved_);
-  if (const int error = allocate(file_.get(), from, to); error != 0) return system_failure("fallocate", path_, error);
+  if (const int error = allocate(file_, from, to); error != 0) return system_failure("fallocate", path_, error);
   if (to > mapped_) {
     void* address = mmap(base_ + mapped_, to - mapped_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_.get(),
                          static_cast<off_t>(mapped_));
@@ -173,6 +178,7 @@ std::optional<Failure> MappedSegment::append(const uint8_t* source, size_t lengt
     if (auto failure = grow(size_ + length)) return failure;
   }
   std::memcpy(base_ + size_, source, length);
+  if (Trace* const trace = health_->trace()) trace->stored(path_, size_, source, length);
   if (poisoned()) {
     return Failure{FailureCode::disk_failed, "a page of " + path_ + " could not be written (SIGBUS)"};
   }
@@ -223,16 +229,13 @@ std::optional<Failure> MappedSegment::sync(uint64_t stored_bytes,
     for (uint64_t at = synced_; at < stored_bytes && error == 0; at += kSyncPieceBytes) {
       const uint64_t length = std::min(kSyncPieceBytes, stored_bytes - at);
       const auto began = std::chrono::steady_clock::now();
-      if (sync_file_range(file_.get(), static_cast<off_t>(at), static_cast<off_t>(length), kWait) != 0) {
-        error = errno;
-      } else {
-        pause(std::chrono::steady_clock::now() - began);
-      }
+      error = write_back(file_, at, length, kWait);
+      if (error == 0) pause(std::chrono::steady_clock::now() - began);
     }
     // Pacing is a courtesy that not every file system knows; an I/O error met on the way counts.
     if (error != EIO && error != ENOSPC && error != EDQUOT) error = 0;
   }
-  if (error == 0) error = sync_data(file_.get());
+  if (error == 0) error = sync_data(file_);
   if (error != 0) {
     const Failure failure = final_failure("fdatasync", path_, error);
     health_->fail(failure);

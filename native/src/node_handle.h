@@ -10,7 +10,7 @@
 
 namespace varve {
 
-enum class HandleKind : uint32_t { store = 0x56535431, segment = 0x56534731 };
+enum class HandleKind : uint32_t { store = 0x56535431, segment = 0x56534731, trace = 0x56545231 };
 
 struct Handle {
   explicit Handle(HandleKind handle_kind) : kind(handle_kind) {}

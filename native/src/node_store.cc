@@ -3,14 +3,20 @@
 #include <utility>
 
 #include "node_environment.h"
+#include "node_trace.h"
 
 namespace varve {
 
-Store::Store(napi_env env, std::string root) : env_(env), root_(std::move(root)) {}
+Store::Store(napi_env env, std::string root, std::shared_ptr<Trace> trace)
+    : env_(env), root_(std::move(root)), health_(std::make_shared<Health>(std::move(trace))) {}
 
-std::optional<Failure> Store::open(napi_env env, std::string root, std::shared_ptr<Store>& out) {
-  std::shared_ptr<Store> store(new Store(env, std::move(root)));
+std::optional<Failure> Store::open(napi_env env, std::string root, std::shared_ptr<Trace> trace,
+                                   std::shared_ptr<Store>& out) {
+  std::shared_ptr<Store> store(new Store(env, std::move(root), std::move(trace)));
   if (auto failure = store->lock_.acquire(store->root_)) return failure;
+  if (Trace* const attached = store->health_->trace(); attached != nullptr && !attached->attach(store->root_)) {
+    return Failure{FailureCode::invalid_argument, "trace: it has been used for another opening; make a new one"};
+  }
   Store* raw = store.get();
   store->settled_wakeup_ = Wakeup::create(env, "varve.store", [raw](napi_env e) { raw->settle(e); });
   store->journal_wakeup_ = Wakeup::create(env, "varve.journal", [raw](napi_env e) { raw->report_progress(e); });
@@ -185,13 +191,21 @@ void Store::report_progress(napi_env env) {
 
 namespace {
 
-// openStore(root) → store
+// openStore(root, trace | undefined) → store
 napi_value open_store(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   std::string root = arguments.string(0, "root");
+  napi_valuetype type = napi_undefined;
+  check(napi_typeof(env, arguments.value(1), &type), "napi_typeof");
+  std::shared_ptr<Trace> trace;
+  if (type != napi_undefined) {
+    auto* handle = static_cast<TraceHandle*>(handle_argument(env, arguments, 1, HandleKind::trace, "trace"));
+    if (handle != nullptr) trace = handle->trace;
+    if (!kTraceable) arguments.fail("trace", "left out: this addon was built without it");
+  }
   if (arguments.failed()) return nullptr;
   std::shared_ptr<Store> store;
-  if (auto failure = Store::open(env, std::move(root), store)) {
+  if (auto failure = Store::open(env, std::move(root), std::move(trace), store)) {
     throw_failure(env, *failure);
     return nullptr;
   }

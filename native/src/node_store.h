@@ -25,7 +25,9 @@ namespace varve {
 
 class Store : public std::enable_shared_from_this<Store> {
  public:
-  static std::optional<Failure> open(napi_env env, std::string root, std::shared_ptr<Store>& out);
+  // `trace` may be null.
+  static std::optional<Failure> open(napi_env env, std::string root, std::shared_ptr<Trace> trace,
+                                     std::shared_ptr<Store>& out);
 
   const std::shared_ptr<Health>& health() const { return health_; }
   bool closed() const { return closing_; }
@@ -59,7 +61,7 @@ class Store : public std::enable_shared_from_this<Store> {
     bool closes;
   };
 
-  Store(napi_env env, std::string root);
+  Store(napi_env env, std::string root, std::shared_ptr<Trace> trace);
   static void tear_down(void* data);
   napi_value run_on(Background& thread, Work work);
   napi_value promise(Work work, bool closes, const std::function<void(Background::Job)>& post);
@@ -71,7 +73,7 @@ class Store : public std::enable_shared_from_this<Store> {
 
   const napi_env env_;
   const std::string root_;
-  const std::shared_ptr<Health> health_ = std::make_shared<Health>();
+  const std::shared_ptr<Health> health_;
   DirectoryLock lock_;
   Background background_{"varve-sync"};
   Background preparer_{"varve-prepare"};

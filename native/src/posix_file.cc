@@ -31,27 +31,55 @@ void FileDescriptor::reset() {
   fd_ = -1;
 }
 
-int open_file(const std::string& path, int flags, FileDescriptor& out) {
+int open_file(const std::string& path, int flags, Trace* trace, FileDescriptor& out) {
+  constexpr int kAlways = O_CLOEXEC | O_NOFOLLOW;
+  constexpr mode_t kMode = 0600;
+  if (!kTraceable) trace = nullptr;
+  uint32_t number = 0;
   int fd;
   do {
-    fd = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = trace != nullptr ? trace->open(path, flags | kAlways, kMode, number)
+                          : ::open(path.c_str(), flags | kAlways, kMode);
   } while (fd < 0 && errno == EINTR);
   if (fd < 0) return errno;
-  out = FileDescriptor(fd);
+  out = FileDescriptor(fd, trace, number);
   return 0;
 }
 
-int file_size(int fd, uint64_t& out) {
+int rename_file(const std::string& from, const std::string& to, Trace* trace) {
+  if (!kTraceable) trace = nullptr;
+  const int result = trace != nullptr ? trace->rename(from, to) : ::rename(from.c_str(), to.c_str());
+  return result == 0 ? 0 : errno;
+}
+
+int unlink_file(const std::string& path, Trace* trace) {
+  if (!kTraceable) trace = nullptr;
+  const int result = trace != nullptr ? trace->unlink(path) : ::unlink(path.c_str());
+  return result == 0 ? 0 : errno;
+}
+
+int file_size(const FileDescriptor& file, uint64_t& out) {
   struct stat status {};
-  if (::fstat(fd, &status) != 0) return errno;
+  if (::fstat(file.get(), &status) != 0) return errno;
   out = static_cast<uint64_t>(status.st_size);
   return 0;
 }
 
-int write_all(int fd, iovec* pieces, size_t count, uint64_t position) {
+int truncate_file(const FileDescriptor& file, uint64_t size) {
+  const auto length = static_cast<off_t>(size);
+  return retry([&] {
+    return file.trace() != nullptr ? file.trace()->ftruncate(file.number(), file.get(), length)
+                                   : ::ftruncate(file.get(), length);
+  });
+}
+
+int write_all(const FileDescriptor& file, iovec* pieces, size_t count, uint64_t position) {
   while (count > 0) {
     const auto batch = static_cast<int>(std::min<size_t>(count, IOV_MAX));
-    const ssize_t result = ::pwritev(fd, pieces, batch, static_cast<off_t>(position));
+    const auto at = static_cast<off_t>(position);
+    const ssize_t result = file.trace() != nullptr
+                               ? file.trace()->pwritev(file.number(), file.get(), pieces, batch, at)
+                               : ::pwritev(file.get(), pieces, batch, at);
     if (result < 0) {
       if (errno == EINTR) continue;
       return errno;
@@ -72,13 +100,13 @@ int write_all(int fd, iovec* pieces, size_t count, uint64_t position) {
   return 0;
 }
 
-int write_zeros(int fd, uint64_t from, uint64_t to, const PieceWritten& written) {
+int write_zeros(const FileDescriptor& file, uint64_t from, uint64_t to, const PieceWritten& written) {
   if (from >= to) return 0;
   const auto zeros = std::make_unique<char[]>(kZeroPieceBytes);
   while (from < to) {
     iovec piece{zeros.get(), std::min<uint64_t>(to - from, kZeroPieceBytes)};
     const size_t length = piece.iov_len;
-    if (const int error = write_all(fd, &piece, 1, from); error != 0) return error;
+    if (const int error = write_all(file, &piece, 1, from); error != 0) return error;
     if (written) {
       if (const int error = written(from, length); error != 0) return error;
     }
@@ -87,19 +115,36 @@ int write_zeros(int fd, uint64_t from, uint64_t to, const PieceWritten& written)
   return 0;
 }
 
-int allocate(int fd, uint64_t from, uint64_t to) {
-  const int error =
-      retry([&] { return ::fallocate(fd, 0, static_cast<off_t>(from), static_cast<off_t>(to - from)); });
+int allocate(const FileDescriptor& file, uint64_t from, uint64_t to) {
+  const auto start = static_cast<off_t>(from);
+  const auto length = static_cast<off_t>(to - from);
+  const int error = retry([&] {
+    return file.trace() != nullptr ? file.trace()->fallocate(file.number(), file.get(), start, length)
+                                   : ::fallocate(file.get(), 0, start, length);
+  });
   if (error != EOPNOTSUPP && error != ENOSYS) return error;
-  return write_zeros(fd, from, to);
+  return write_zeros(file, from, to);
 }
 
-int sync_data(int fd) {
-  return retry([&] { return ::fdatasync(fd); });
+int write_back(const FileDescriptor& file, uint64_t from, uint64_t length, unsigned flags) {
+  const auto start = static_cast<off_t>(from);
+  const auto bytes = static_cast<off_t>(length);
+  const int result = file.trace() != nullptr
+                         ? file.trace()->sync_file_range(file.number(), file.get(), start, bytes, flags)
+                         : ::sync_file_range(file.get(), start, bytes, flags);
+  return result == 0 ? 0 : errno;
 }
 
-int sync_all(int fd) {
-  return retry([&] { return ::fsync(fd); });
+int sync_data(const FileDescriptor& file) {
+  return retry([&] {
+    return file.trace() != nullptr ? file.trace()->sync(file.number(), file.get(), true) : ::fdatasync(file.get());
+  });
+}
+
+int sync_all(const FileDescriptor& file) {
+  return retry([&] {
+    return file.trace() != nullptr ? file.trace()->sync(file.number(), file.get(), false) : ::fsync(file.get());
+  });
 }
 
 }  // namespace varve

@@ -1,4 +1,5 @@
-// Thin, retrying wrappers of the system calls on files. Each returns 0 or an errno value.
+// Thin, retrying wrappers of the system calls on files. Each returns 0 or an errno value. All changes that the store makes
+// to its files go through here, so that a trace (trace.h), where there is one, misses none.
 #pragma once
 
 #include <sys/uio.h>
@@ -9,17 +10,22 @@
 #include <string>
 #include <utility>
 
+#include "trace.h"
+
 namespace varve {
 
 class FileDescriptor {
  public:
   FileDescriptor() = default;
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor(int fd, Trace* trace, uint32_t number) : fd_(fd), number_(number), trace_(trace) {}
+  FileDescriptor(FileDescriptor&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)), number_(other.number_), trace_(other.trace_) {}
   FileDescriptor& operator=(FileDescriptor&& other) noexcept {
     if (this != &other) {
       reset();
       fd_ = std::exchange(other.fd_, -1);
+      number_ = other.number_;
+      trace_ = other.trace_;
     }
     return *this;
   }
@@ -29,25 +35,35 @@ class FileDescriptor {
 
   int get() const { return fd_; }
   bool valid() const { return fd_ >= 0; }
+  // Null unless the store is traced; `number` is the file's in the trace.
+  Trace* trace() const { return kTraceable ? trace_ : nullptr; }
+  uint32_t number() const { return number_; }
   void reset();
 
  private:
   int fd_ = -1;
+  uint32_t number_ = 0;
+  Trace* trace_ = nullptr;
 };
 
-// O_CLOEXEC and O_NOFOLLOW are always added; new files get mode 0600.
-int open_file(const std::string& path, int flags, FileDescriptor& out);
-int file_size(int fd, uint64_t& out);
+// O_CLOEXEC and O_NOFOLLOW are always added; new files get mode 0600. `trace`: null unless the store is traced.
+int open_file(const std::string& path, int flags, Trace* trace, FileDescriptor& out);
+int rename_file(const std::string& from, const std::string& to, Trace* trace);
+int unlink_file(const std::string& path, Trace* trace);
+int file_size(const FileDescriptor& file, uint64_t& out);
+int truncate_file(const FileDescriptor& file, uint64_t size);
 // Writes all of the pieces (which it alters) at `position`, in as few calls as the system allows.
-int write_all(int fd, iovec* pieces, size_t count, uint64_t position);
+int write_all(const FileDescriptor& file, iovec* pieces, size_t count, uint64_t position);
 // Writes zeros into [from, to), in pieces of at most 1 MiB. `written(from, length)` is called after each piece; an error
 // number that it returns ends the writing.
 using PieceWritten = std::function<int(uint64_t from, uint64_t length)>;
-int write_zeros(int fd, uint64_t from, uint64_t to, const PieceWritten& written = nullptr);
+int write_zeros(const FileDescriptor& file, uint64_t from, uint64_t to, const PieceWritten& written = nullptr);
 // Allocates [from, to) and extends the file to `to`; writes zeros where the file system cannot allocate.
-int allocate(int fd, uint64_t from, uint64_t to);
-int sync_data(int fd);
+int allocate(const FileDescriptor& file, uint64_t from, uint64_t to);
+// sync_file_range with these flags: starts or awaits write-back, and promises nothing.
+int write_back(const FileDescriptor& file, uint64_t from, uint64_t length, unsigned flags);
+int sync_data(const FileDescriptor& file);
 // For directories: also the entries.
-int sync_all(int fd);
+int sync_all(const FileDescriptor& file);
 
 }  // namespace varve

@@ -44,7 +44,7 @@ TEST_CASE("a spare that could not be made longer is taken up again where it was 
   TemporaryDirectory directory;
   for (const uint64_t number : {1, 2}) std::ofstream(directory.file(journal_file_name(number))) << "short";
   Background background("varve-test");
-  JournalFiles files(directory.path(), kFileBytes, {journal_file_name(1), journal_file_name(2)}, background);
+  JournalFiles files(directory.path(), kFileBytes, {journal_file_name(1), journal_file_name(2)}, background, nullptr);
   REQUIRE_FALSE(files.open());
   JournalFile file;
   {

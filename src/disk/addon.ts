@@ -12,9 +12,25 @@ import type { JournalStats } from './disk.js';
 
 declare const store: unique symbol;
 declare const segment: unique symbol;
+declare const trace: unique symbol;
 /** An open data directory with its threads. */
 export type NativeStoreHandle = { readonly [store]: never };
 export type NativeSegmentHandle = { readonly [segment]: never };
+export type NativeTraceHandle = { readonly [trace]: never };
+
+/** As native code counts and names things; src/disk/trace.ts makes it readable. */
+export interface NativeTraceEvent {
+  readonly kind: number;
+  readonly path: string;
+  readonly text: string;
+  readonly directory: 0 | 1;
+  readonly file: number;
+  readonly sync: number;
+  readonly error: number;
+  readonly position: number;
+  readonly length: number;
+  readonly bytes?: Buffer;
+}
 
 /** What the addon exports. Numbers are checked by it; the classes that make them comfortable are in this folder. */
 interface Addon {
@@ -30,7 +46,7 @@ interface Addon {
     maxBatches: number,
   ): { end: number; validEnd: number; batches: Float64Array };
 
-  openStore(root: string): NativeStoreHandle;
+  openStore(root: string, trace: NativeTraceHandle | undefined): NativeStoreHandle;
   closeStore(store: NativeStoreHandle): Promise<void>;
 
   createSegment(store: NativeStoreHandle, path: string, reserveBytes: number): NativeSegmentHandle;
@@ -89,6 +105,32 @@ interface Addon {
   journalStats(store: NativeStoreHandle): JournalStats;
   journalStopWaiting(store: NativeStoreHandle): void;
   journalStop(store: NativeStoreHandle): void;
+
+  makeTrace(): NativeTraceHandle;
+  traceAsk(trace: NativeTraceHandle, kind: number, path: string): number;
+  traceRecord(
+    trace: NativeTraceHandle,
+    kind: number,
+    path: string,
+    text: string,
+    directory: 0 | 1,
+    sync: number,
+    error: number,
+    position: number,
+    length: number,
+    bytes: Uint8Array | undefined,
+  ): number;
+  traceNote(trace: NativeTraceHandle, text: string): void;
+  traceTake(trace: NativeTraceHandle): NativeTraceEvent[];
+  traceSetFault(
+    trace: NativeTraceHandle,
+    error: number,
+    call: number,
+    repeat: 0 | 1,
+    kinds: number,
+    path: string,
+  ): void;
+  traceCounts(trace: NativeTraceHandle): [calls: number, injected: number];
 }
 
 const SUPPORTED_PLATFORMS = ['linux-x64', 'linux-arm64'];

@@ -6,28 +6,20 @@
  * path and system call from any call; CLOSED after `close`.
  */
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-import {
-  access,
-  constants,
-  type FileHandle,
-  mkdir,
-  open,
-  readdir,
-  rename,
-  stat,
-  statfs,
-  unlink,
-} from 'node:fs/promises';
+import { access, constants, readdir, stat, statfs } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { VarveError } from '../errors.js';
 import { addon, type NativeStoreHandle } from './addon.js';
 import type { DirectoryEntry, Disk, FreeSpace, Journal, JournalOptions, SegmentFile, SegmentOptions } from './disk.js';
 import { diskError, isMissing } from './disk-errors.js';
+import { type FileCalls, fileCalls, type OpenFile, type OpenFlags } from './file-calls.js';
 import { NativeJournal } from './native-journal.js';
 import { NativeSegment } from './native-segment.js';
+import type { Trace } from './trace.js';
+import { tracedFileCalls } from './traced-files.js';
 
-/** Opens a data directory, which exists, and locks it. */
-export async function openDisk(root: string): Promise<Disk> {
+/** Opens a data directory, which exists, and locks it. `trace`: a testing tool (trace.ts). */
+export async function openDisk(root: string, options: { readonly trace?: Trace | undefined } = {}): Promise<Disk> {
   const absolute = resolve(root);
   const found = await stat(absolute).catch((error: unknown) => {
     if (isMissing(error)) return undefined;
@@ -39,7 +31,9 @@ export async function openDisk(root: string): Promise<Disk> {
   await access(absolute, constants.R_OK | constants.W_OK | constants.X_OK).catch((error: unknown) => {
     throw diskError(error, absolute);
   });
-  return new NativeDisk(absolute, addon().openStore(absolute));
+  const { trace } = options;
+  const files = trace === undefined ? fileCalls : tracedFileCalls(trace.handle);
+  return new NativeDisk(absolute, addon().openStore(absolute, trace?.handle), files);
 }
 
 /** Changes with every boot of the machine; the same id means that the page cache has survived since. */
@@ -56,12 +50,14 @@ class NativeDisk implements Disk {
   readonly #root: string;
   readonly #store: NativeStoreHandle;
   readonly #native = addon();
+  readonly #files: FileCalls;
   #journal: NativeJournal | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(root: string, store: NativeStoreHandle) {
+  constructor(root: string, store: NativeStoreHandle, files: FileCalls) {
     this.#root = root;
     this.#store = store;
+    this.#files = files;
   }
 
   async readDirectory(path: string): Promise<DirectoryEntry[]> {
@@ -80,7 +76,7 @@ class NativeDisk implements Disk {
     const target = this.#locate(path);
     if (target === this.#root) return;
     try {
-      await mkdir(target);
+      await this.#files.mkdir(target);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT') {
@@ -143,7 +139,7 @@ class NativeDisk implements Disk {
     const target = this.#locate(path);
     const temporary = `${target}.tmp`;
     try {
-      const file = await open(temporary, 'w', 0o600);
+      const file = await this.#files.open(temporary, 'w');
       try {
         await writeAll(file, bytes, 0);
         await file.sync();
@@ -151,8 +147,8 @@ class NativeDisk implements Disk {
         await file.close();
       }
       // Between the two renames only `.previous` exists; readers fall back to it.
-      if (options.keepPrevious) await renameIfPresent(target, `${target}.previous`);
-      await rename(temporary, target);
+      if (options.keepPrevious) await this.#renameIfPresent(target, `${target}.previous`);
+      await this.#files.rename(temporary, target);
     } catch (error) {
       throw diskError(error, target);
     }
@@ -181,7 +177,7 @@ class NativeDisk implements Disk {
     const source = this.#locate(from);
     const target = this.#locate(to);
     try {
-      await rename(source, target);
+      await this.#files.rename(source, target);
     } catch (error) {
       throw diskError(error, source);
     }
@@ -192,7 +188,7 @@ class NativeDisk implements Disk {
     const targets = paths.map((path) => this.#locate(path));
     for (const target of targets) {
       try {
-        await unlink(target);
+        await this.#files.unlink(target);
       } catch (error) {
         if (!isMissing(error)) throw diskError(error, target);
       }
@@ -267,23 +263,26 @@ class NativeDisk implements Disk {
   async #syncDirectories(directories: readonly string[]): Promise<void> {
     for (const directory of new Set(directories)) {
       try {
-        const handle = await open(directory, 'r');
-        try {
-          await handle.sync();
-        } finally {
-          await handle.close();
-        }
+        await this.#files.syncDirectory(directory);
       } catch (error) {
         throw diskError(error, directory);
       }
     }
   }
 
+  async #renameIfPresent(from: string, to: string): Promise<void> {
+    try {
+      await this.#files.rename(from, to);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+
   /** Undefined when the file does not exist. */
-  async #withFile<T>(path: string, flags: string, use: (file: FileHandle) => Promise<T>): Promise<T | undefined> {
+  async #withFile<T>(path: string, flags: OpenFlags, use: (file: OpenFile) => Promise<T>): Promise<T | undefined> {
     const target = this.#locate(path);
     try {
-      const file = await open(target, flags, 0o600);
+      const file = await this.#files.open(target, flags);
       try {
         return await use(file);
       } finally {
@@ -296,17 +295,9 @@ class NativeDisk implements Disk {
   }
 }
 
-async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+async function writeAll(file: OpenFile, bytes: Uint8Array, position: number): Promise<void> {
   for (let written = 0; written < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written);
     written += bytesWritten;
-  }
-}
-
-async function renameIfPresent(from: string, to: string): Promise<void> {
-  try {
-    await rename(from, to);
-  } catch (error) {
-    if (!isMissing(error)) throw error;
   }
 }

@@ -1,4 +1,5 @@
 import type { FlushMode } from '../disk/disk.js';
+import type { Trace } from '../disk/trace.js';
 
 /** Settings of a store (one data directory). All optional where given to `openStore`. */
 export interface StoreOptions {
@@ -20,6 +21,8 @@ export interface StoreOptions {
   readonly pendingMaxBytes: number;
   /** Time between checkpoints. Default 5,000 ms. */
   readonly checkpointIntervalMs: number;
+  /** A testing tool: records what the store does to its files, and makes calls fail. Default: none. See the class. */
+  readonly trace?: Trace;
 }
 
 /** Settings of one partition's log. */

@@ -1,5 +1,6 @@
 /** Options with their defaults, checked once and frozen. Every refusal names the option, what was given and what is allowed. */
 import { VarveError } from '../errors.js';
+import { checkTrace } from '../disk/trace.js';
 import { checkOptionNames } from '../option-names.js';
 import type { LogOptions, StoreOptions } from './options.js';
 
@@ -45,7 +46,7 @@ export const LOG_RANGES = {
   maxBatchBytes: [KIB, 4 * MIB],
 } as const satisfies Readonly<Partial<Record<keyof LogOptions, Range>>>;
 
-const STORE_OPTION_NAMES = [...Object.keys(DEFAULT_STORE_OPTIONS), 'clusterId', 'nodeId'];
+const STORE_OPTION_NAMES = [...Object.keys(DEFAULT_STORE_OPTIONS), 'clusterId', 'nodeId', 'trace'];
 /** With those of OpenLogOptions. */
 const LOG_OPTION_NAMES = [...Object.keys(DEFAULT_LOG_OPTIONS), 'topicId', 'replicated'];
 
@@ -54,6 +55,7 @@ export function resolveStoreOptions(given: Partial<StoreOptions>): StoreOptions 
   checkOptionNames(given, STORE_OPTION_NAMES);
   const options = { ...DEFAULT_STORE_OPTIONS, ...withoutUndefined(given) };
   checkRanges(options, STORE_RANGES);
+  checkTrace(options.trace);
   checkRange('journalMaxBytes', options.journalMaxBytes, [
     2 * options.journalFileBytes,
     STORE_RANGES.journalMaxBytes[1],
