@@ -21,6 +21,9 @@ export const DEFAULT_DECOMPRESSION_LIMITS: DecompressionLimits = Object.freeze({
   ratioFreeBytes: 8 * 1024 * 1024,
 });
 
+/** The largest record batch that readers accept, whoever wrote it (maxBatchBytes may be lower). */
+export const MAX_STORED_BATCH_BYTES = 4 * 1024 * 1024;
+
 /** The largest output allowed for `packedBytes` of input. */
 export function outputBoundBytes(limits: DecompressionLimits, packedBytes: number): number {
   return Math.min(limits.maxBytes, Math.max(limits.ratioFreeBytes, packedBytes * limits.maxRatio));

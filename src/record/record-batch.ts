@@ -55,6 +55,8 @@ export const CODEC_MASK = 0x07;
 export const LOG_APPEND_TIME_BIT = 0x08;
 export const TRANSACTIONAL_BIT = 0x10;
 export const CONTROL_BIT = 0x20;
+/** The base timestamp says from when on the batch's tombstones may be removed (KIP-534); deltas count from it all the same. */
+export const DELETE_HORIZON_BIT = 0x40;
 
 const TWO_32 = 0x1_0000_0000;
 /** High halves of ±2^53. */
@@ -153,6 +155,15 @@ export function isControlAt(buf: Buffer, pos: number): boolean {
   return (attributesAt(buf, pos) & CONTROL_BIT) !== 0;
 }
 
+export function isTransactionalAt(buf: Buffer, pos: number): boolean {
+  return (attributesAt(buf, pos) & TRANSACTIONAL_BIT) !== 0;
+}
+
+/** From when on tombstones of the batch may be removed; undefined before their first compaction. */
+export function deleteHorizonAt(buf: Buffer, pos: number): number | undefined {
+  return (attributesAt(buf, pos) & DELETE_HORIZON_BIT) === 0 ? undefined : baseTimestampAt(buf, pos);
+}
+
 export function lastOffsetDeltaAt(buf: Buffer, pos: number): number {
   return buf.readInt32BE(pos + LAST_OFFSET_DELTA_AT);
 }
@@ -167,6 +178,11 @@ export function baseTimestampAt(buf: Buffer, pos: number): number {
 
 export function maxTimestampAt(buf: Buffer, pos: number): number {
   return readSafeInt64(buf, pos + MAX_TIMESTAMP_AT, 'max timestamp');
+}
+
+/** −1: none. */
+export function producerIdAt(buf: Buffer, pos: number): number {
+  return readSafeInt64(buf, pos + PRODUCER_ID_AT, 'producer id');
 }
 
 export function recordCountAt(buf: Buffer, pos: number): number {

@@ -1,7 +1,7 @@
 /**
  * Judges whole batches before they are stored. Two doors:
  *
- *   validateProducedBatch   what producers send: also refuses control batches and a record count that does not match
+ *   validateProducedBatch   what producers send: also refuses control batches, delete horizons, and a record count that does not match
  *                           the offsets the batch would take (INVALID_BATCH)
  *   validateStoredBatch     what the leader of the partition sends, or what lies on disk: control batches are fine, and
  *                           so are batches that compaction thinned out or emptied
@@ -20,6 +20,7 @@ import {
   codecAt,
   compressionOf,
   crcAt,
+  deleteHorizonAt,
   epochAt,
   isControlAt,
   lastOffsetDeltaAt,
@@ -40,6 +41,12 @@ export function validateProducedBatch(buf: Buffer, pos: number, limit: number, m
     throw new VarveError(
       'INVALID_BATCH',
       `record batch at position ${pos}: the control bit is set; only the partition itself writes control batches`,
+    );
+  }
+  if (deleteHorizonAt(buf, pos) !== undefined) {
+    throw new VarveError(
+      'INVALID_BATCH',
+      `record batch at position ${pos}: it has a delete horizon (attribute bit 6); only compaction sets one`,
     );
   }
   const count = recordCountAt(buf, pos);

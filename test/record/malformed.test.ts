@@ -135,6 +135,7 @@ describe('validation', () => {
       ['a length beyond the bytes', (batch) => batch.writeInt32BE(500, 8), 'CORRUPT_BATCH', /512 bytes long/],
       ['an unknown codec', (batch) => batch.writeInt16BE(6, 21), 'UNSUPPORTED_CODEC', /codec 6/],
       ['the control bit', (batch) => batch.writeInt16BE(0x20, 21), 'INVALID_BATCH', /control bit/],
+      ['a delete horizon', (batch) => batch.writeInt16BE(0x40, 21), 'INVALID_BATCH', /delete horizon/],
       ['a count that does not match', (batch) => batch.writeInt32BE(3, 57), 'INVALID_BATCH', /3 records/],
       ['a negative count', (batch) => batch.writeInt32BE(-1, 57), 'INVALID_BATCH', /-1 records/],
       ['a time beyond 2^53', (batch) => batch.writeInt32BE(0x7fffffff, 35), 'CORRUPT_BATCH', /max timestamp/],
