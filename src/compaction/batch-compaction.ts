@@ -1,0 +1,222 @@
+/**
+ * Compaction of one batch: which of its records stay, and the bytes that are left.
+ *
+ * A record goes when its key has a later one, or when it is a tombstone (null value) whose batch's delete horizon has
+ * passed. The first compaction that keeps a tombstone sets the horizon of its batch: attribute bit 6, and the base
+ * timestamp becomes the horizon (KIP-534). What stays keeps offset, timestamp, key, value and headers; the batch keeps its
+ * offsets, leader epoch, producer fields, timestamp type and codec.
+ *
+ * Left as they are: control batches, records without a key, records that the offset map does not reach, and transactions
+ * whose outcome is not known. Records of aborted transactions go.
+ *
+ * The caller passes batches whose structure and CRC have been checked. What can go wrong: CORRUPT_BATCH and
+ * UNSUPPORTED_CODEC for records that do not decode.
+ */
+import { crc32c } from '../disk/addon.js';
+import { codecFor } from '../record/codecs.js';
+import { forEachRecordAsync } from '../record/decode.js';
+import { emptied } from '../record/empty-batch.js';
+import { MAX_STORED_BATCH_BYTES } from '../record/limits.js';
+import {
+  ATTRIBUTES_AT,
+  BASE_TIMESTAMP_AT,
+  BATCH_HEADER_BYTES,
+  CRC_AT,
+  CRC_START,
+  DELETE_HORIZON_BIT,
+  LENGTH_AT,
+  LENGTH_OVERHEAD,
+  LOG_APPEND_TIME_BIT,
+  MAX_TIMESTAMP_AT,
+  RECORD_COUNT_AT,
+  attributesAt,
+  baseOffsetAt,
+  codecAt,
+  compressionOf,
+  deleteHorizonAt,
+  isControlAt,
+  isTransactionalAt,
+  producerIdAt,
+  recordCountAt,
+  writeInt64,
+} from '../record/record-batch.js';
+import { VarintReader, sizeOfVarint, writeVarint } from '../record/varint.js';
+import type { OffsetMap } from './offset-map.js';
+
+export type TransactionOutcome = 'committed' | 'aborted' | 'unknown';
+
+export interface CompactionRules {
+  readonly map: OffsetMap;
+  /** The map knows the records below this offset; the rest is not judged. */
+  readonly mapEnd: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly deleteRetentionMs: number;
+  /** True for a batch that is needed to tell its producer's duplicates. */
+  readonly isProducersLast: (producerId: number, baseOffset: number) => boolean;
+  readonly outcomeOf: (producerId: number, baseOffset: number) => TransactionOutcome;
+}
+
+export interface CompactedBatch {
+  /** The whole batch; undefined when nothing of it is left, and its offsets are to be covered by somebody else. */
+  readonly bytes: Buffer | undefined;
+  readonly kept: number;
+  readonly removed: number;
+  /** Offset after the last tombstone removed because its horizon had passed; 0: none. */
+  readonly tombstonesRemovedTo: number;
+}
+
+/** Where a record that stays lies. */
+interface Kept {
+  readonly start: number;
+  readonly end: number;
+  readonly timestamp: number;
+}
+
+/** True for batches whose records count: their keys go into the map, and they may be removed. */
+export function isJudged(buf: Buffer, pos: number, outcomeOf: CompactionRules['outcomeOf']): boolean {
+  if (isControlAt(buf, pos) || recordCountAt(buf, pos) === 0) return false;
+  return !isTransactionalAt(buf, pos) || outcomeOf(producerIdAt(buf, pos), baseOffsetAt(buf, pos)) === 'committed';
+}
+
+/** Compacts the batch at buf[pos, end). */
+export async function compactBatch(
+  buf: Buffer,
+  pos: number,
+  end: number,
+  rules: CompactionRules,
+): Promise<CompactedBatch> {
+  const count = recordCountAt(buf, pos);
+  if (isControlAt(buf, pos)) return unchanged(buf, pos, end);
+  if (count === 0) return { bytes: remains(buf, pos, rules), kept: 0, removed: 0, tombstonesRemovedTo: 0 };
+  if (isTransactionalAt(buf, pos)) {
+    const outcome = rules.outcomeOf(producerIdAt(buf, pos), baseOffsetAt(buf, pos));
+    if (outcome === 'unknown') return unchanged(buf, pos, end);
+    if (outcome === 'aborted') {
+      return { bytes: remains(buf, pos, rules), kept: 0, removed: count, tombstonesRemovedTo: 0 };
+    }
+  }
+
+  const horizon = deleteHorizonAt(buf, pos);
+  const tombstonesStay = horizon === undefined || rules.now < horizon;
+  const kept: Kept[] = [];
+  let section: Buffer = buf;
+  let start = -1;
+  let hasTombstones = false;
+  let tombstonesRemovedTo = 0;
+  await forEachRecordAsync(
+    buf,
+    pos,
+    end,
+    (offset, timestamp, bytes, keyStart, keyLength, _valueStart, valueLength, _count, _headersStart, recordEnd) => {
+      // Records follow each other without gaps; the first one begins where the section does.
+      if (start < 0) start = bytes === buf ? pos + BATCH_HEADER_BYTES : 0;
+      section = bytes;
+      const isTombstone = valueLength < 0;
+      if (stays(rules, offset, bytes, keyStart, keyLength, isTombstone, tombstonesStay)) {
+        kept.push({ start, end: recordEnd, timestamp });
+        hasTombstones ||= isTombstone;
+      } else if (isTombstone && rules.map.get(bytes.subarray(keyStart, keyStart + keyLength)) <= offset) {
+        tombstonesRemovedTo = offset + 1;
+      }
+      start = recordEnd;
+    },
+  );
+
+  const removed = count - kept.length;
+  const setsHorizon = hasTombstones && horizon === undefined;
+  if (kept.length === 0) return { bytes: remains(buf, pos, rules), kept: 0, removed, tombstonesRemovedTo };
+  if (removed === 0 && !setsHorizon) return unchanged(buf, pos, end);
+  const newHorizon = setsHorizon ? rules.now + rules.deleteRetentionMs : undefined;
+  let bytes = await rewrite(buf, pos, section, kept, newHorizon);
+  // Times count from the horizon now, which takes more bytes each: a batch must not outgrow what a reader accepts.
+  if (bytes.length > MAX_STORED_BATCH_BYTES && setsHorizon) bytes = await rewrite(buf, pos, section, kept, undefined);
+  return { bytes, kept: kept.length, removed, tombstonesRemovedTo };
+}
+
+function stays(
+  rules: CompactionRules,
+  offset: number,
+  bytes: Buffer,
+  keyStart: number,
+  keyLength: number,
+  isTombstone: boolean,
+  tombstonesStay: boolean,
+): boolean {
+  if (keyLength < 0 || offset >= rules.mapEnd) return true;
+  if (isTombstone && !tombstonesStay) return false;
+  return offset >= rules.map.get(bytes.subarray(keyStart, keyStart + keyLength));
+}
+
+function unchanged(buf: Buffer, pos: number, end: number): CompactedBatch {
+  return { bytes: buf.subarray(pos, end), kept: recordCountAt(buf, pos), removed: 0, tombstonesRemovedTo: 0 };
+}
+
+/** What is left of a batch without records. */
+function remains(buf: Buffer, pos: number, rules: CompactionRules): Buffer | undefined {
+  const producerId = producerIdAt(buf, pos);
+  if (producerId < 0 || !rules.isProducersLast(producerId, baseOffsetAt(buf, pos))) return undefined;
+  return emptied(buf, pos);
+}
+
+/** The batch with those records only; with a horizon, which becomes its base timestamp. */
+async function rewrite(
+  buf: Buffer,
+  pos: number,
+  section: Buffer,
+  kept: readonly Kept[],
+  horizon: number | undefined,
+): Promise<Buffer> {
+  const records = horizon === undefined ? copied(section, kept) : rebased(section, kept, horizon);
+  const packed = await codecFor(compressionOf(codecAt(buf, pos))!).compress(records);
+  const batch = Buffer.allocUnsafe(BATCH_HEADER_BYTES + packed.length);
+  buf.copy(batch, 0, pos, pos + BATCH_HEADER_BYTES);
+  packed.copy(batch, BATCH_HEADER_BYTES);
+  batch.writeInt32BE(batch.length - LENGTH_OVERHEAD, LENGTH_AT);
+  batch.writeInt32BE(kept.length, RECORD_COUNT_AT);
+  const attributes = attributesAt(buf, pos);
+  if (horizon !== undefined) {
+    batch.writeInt16BE(attributes | DELETE_HORIZON_BIT, ATTRIBUTES_AT);
+    writeInt64(batch, BASE_TIMESTAMP_AT, horizon);
+  }
+  if ((attributes & LOG_APPEND_TIME_BIT) === 0) {
+    let latest = kept[0]!.timestamp;
+    for (const { timestamp } of kept) latest = Math.max(latest, timestamp);
+    writeInt64(batch, MAX_TIMESTAMP_AT, latest);
+  }
+  batch.writeUInt32BE(crc32c(batch, CRC_START, batch.length), CRC_AT);
+  return batch;
+}
+
+/** Base offset and base timestamp are the same, so the records' bytes are too. */
+function copied(section: Buffer, kept: readonly Kept[]): Buffer {
+  let size = 0;
+  for (const { start, end } of kept) size += end - start;
+  const records = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const { start, end } of kept) at += section.copy(records, at, start, end);
+  return records;
+}
+
+/** The records with their times counted from another base. */
+function rebased(section: Buffer, kept: readonly Kept[], base: number): Buffer {
+  let size = 0;
+  for (const { start, end } of kept) size += end - start + 2 * MAX_GROWTH_BYTES;
+  const records = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const { start, end, timestamp } of kept) {
+    const reader = new VarintReader(section, start, end);
+    reader.next(); // length
+    const attributes = section[reader.pos++]!;
+    reader.next(); // timestamp delta
+    const delta = timestamp - base;
+    at = writeVarint(records, at, 1 + sizeOfVarint(delta) + (end - reader.pos));
+    records[at++] = attributes;
+    at = writeVarint(records, at, delta);
+    at += section.copy(records, at, reader.pos, end);
+  }
+  return records.subarray(0, at);
+}
+
+/** A varint takes one to ten bytes. */
+const MAX_GROWTH_BYTES = 9;
