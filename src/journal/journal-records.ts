@@ -11,11 +11,17 @@
  *                | u64    | base i64, −1 | u64     | length   | tag u64 | u32    | segments set aside
  *                |        | if none      |         | u64      |         |        |
  *
+ *   swap         0        8        16       24          32               40      44
+ *                | end    | tag    | length | largest   | tombstones     | count | then count × (base u64, tag u64):
+ *                | u64    | u64    | u64    | timestamp | removed to u64 | u32   | segments replaced
+ *                |        |        |        | i64       |                |       |
+ *
  *   log start    | offset u64 |
  *   relaxed      | 0 or 1 u8  |
  *
  * Integers are little-endian. A truncation at `to` cuts the end segment at its new length and starts a new segment
- * (base = to, new tag); the generation it begins is in the record's frame.
+ * (base = to, new tag); the generation it begins is in the record's frame. A swap puts one segment (base of the first one
+ * replaced, new tag) in the place of those it was compacted from; it holds the same offsets, up to `end`.
  */
 import { STORED_RECORD_TYPE } from '../disk/journal-format.js';
 import { VarveError } from '../errors.js';
@@ -29,6 +35,7 @@ export const RecordType = {
   Truncation: 3,
   LogStart: 4,
   Relaxed: 5,
+  Swap: 7,
 } as const;
 
 export interface Truncation {
@@ -41,8 +48,24 @@ export interface Truncation {
   readonly removed: readonly SegmentName[];
 }
 
+/** Compaction: one segment takes the place of neighbouring ones. */
+export interface Swap {
+  /** In offset order, at least one. The first one's base is that of the new segment. */
+  readonly replaced: readonly SegmentName[];
+  readonly tag: number;
+  /** Bytes of the new segment. */
+  readonly length: number;
+  /** Offset after its last batch. */
+  readonly end: number;
+  /** −1: none of its batches has one. */
+  readonly maxTimestamp: number;
+  /** Tombstones below this offset may have been removed; 0: none. */
+  readonly tombstonesRemovedTo: number;
+}
+
 const HARD_STATE_BYTES = 12;
 const TRUNCATION_BYTES = 44;
+const SWAP_BYTES = 44;
 const SEGMENT_BYTES = 16;
 
 export function encodeHardState(state: HardState): Buffer {
@@ -66,10 +89,7 @@ export function encodeTruncation(truncation: Truncation): Buffer {
   writeUint64(payload, 24, endLength);
   writeUint64(payload, 32, newTag);
   payload.writeUInt32LE(removed.length, 40);
-  removed.forEach((name, i) => {
-    writeUint64(payload, TRUNCATION_BYTES + i * SEGMENT_BYTES, name.base);
-    writeUint64(payload, TRUNCATION_BYTES + i * SEGMENT_BYTES + 8, name.tag);
-  });
+  writeSegments(payload, TRUNCATION_BYTES, removed);
   return payload;
 }
 
@@ -78,16 +98,37 @@ export function decodeTruncation(payload: Buffer): Truncation {
   const count = payload.readUInt32LE(40);
   checkLength('truncation', payload, TRUNCATION_BYTES + count * SEGMENT_BYTES);
   const endBase = Number(payload.readBigInt64LE(8));
-  const removed: SegmentName[] = [];
-  for (let at = TRUNCATION_BYTES; at < payload.length; at += SEGMENT_BYTES) {
-    removed.push({ base: readUint64(payload, at), tag: readUint64(payload, at + 8) });
-  }
   return {
     to: readUint64(payload, 0),
     endSegment: endBase < 0 ? undefined : { base: endBase, tag: readUint64(payload, 16) },
     endLength: readUint64(payload, 24),
     newTag: readUint64(payload, 32),
-    removed,
+    removed: readSegments(payload, TRUNCATION_BYTES),
+  };
+}
+
+export function encodeSwap(swap: Swap): Buffer {
+  const payload = Buffer.allocUnsafe(SWAP_BYTES + swap.replaced.length * SEGMENT_BYTES);
+  writeUint64(payload, 0, swap.end);
+  writeUint64(payload, 8, swap.tag);
+  writeUint64(payload, 16, swap.length);
+  payload.writeBigInt64LE(BigInt(swap.maxTimestamp), 24);
+  writeUint64(payload, 32, swap.tombstonesRemovedTo);
+  payload.writeUInt32LE(swap.replaced.length, 40);
+  writeSegments(payload, SWAP_BYTES, swap.replaced);
+  return payload;
+}
+
+export function decodeSwap(payload: Buffer): Swap {
+  if (payload.length < SWAP_BYTES + SEGMENT_BYTES) checkLength('swap', payload, SWAP_BYTES + SEGMENT_BYTES);
+  checkLength('swap', payload, SWAP_BYTES + payload.readUInt32LE(40) * SEGMENT_BYTES);
+  return {
+    end: readUint64(payload, 0),
+    tag: readUint64(payload, 8),
+    length: readUint64(payload, 16),
+    maxTimestamp: Number(payload.readBigInt64LE(24)),
+    tombstonesRemovedTo: readUint64(payload, 32),
+    replaced: readSegments(payload, SWAP_BYTES),
   };
 }
 
@@ -109,6 +150,22 @@ export function encodeRelaxed(relaxed: boolean): Buffer {
 export function decodeRelaxed(payload: Buffer): boolean {
   checkLength('relaxed', payload, 1);
   return payload[0] === 1;
+}
+
+function writeSegments(payload: Buffer, from: number, names: readonly SegmentName[]): void {
+  names.forEach(({ base, tag }, i) => {
+    writeUint64(payload, from + i * SEGMENT_BYTES, base);
+    writeUint64(payload, from + i * SEGMENT_BYTES + 8, tag);
+  });
+}
+
+/** To the end of the payload. */
+function readSegments(payload: Buffer, from: number): SegmentName[] {
+  const names: SegmentName[] = [];
+  for (let at = from; at < payload.length; at += SEGMENT_BYTES) {
+    names.push({ base: readUint64(payload, at), tag: readUint64(payload, at + 8) });
+  }
+  return names;
 }
 
 function writeUint64(buf: Buffer, at: number, value: number): void {

@@ -25,6 +25,10 @@ export interface LogState {
   readonly generation: number;
   /** Acknowledgements may have been given from memory. */
   readonly relaxed: boolean;
+  /** Compaction has judged all records below this offset: none has a later record of its key below it. Missing: 0. */
+  readonly compactedTo?: number;
+  /** Compaction may have removed tombstones below this offset. Missing: 0. */
+  readonly tombstonesRemovedTo?: number;
   /** In offset order; empty for a log that never held anything. */
   readonly segments: readonly SegmentState[];
   /** Leader epochs and the offsets they start at, both rising. */

@@ -13,7 +13,14 @@ import { VarveError } from '../errors.js';
 import { EpochIndex } from '../index/epoch-index.js';
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchSizeAt, epochAt } from '../record/record-batch.js';
 import type { SegmentName } from '../segment/file-names.js';
-import { decodeHardState, decodeLogStart, decodeRelaxed, decodeTruncation, RecordType } from './journal-records.js';
+import {
+  decodeHardState,
+  decodeLogStart,
+  decodeRelaxed,
+  decodeSwap,
+  decodeTruncation,
+  RecordType,
+} from './journal-records.js';
 import type { LogState } from './log-state.js';
 
 /** Journalled bytes that survive: where they belong, and which record of the log holds them. */
@@ -51,11 +58,12 @@ export class LogFold {
   hwFloor: number;
   generation: number;
   relaxed: boolean;
+  tombstonesRemovedTo: number;
   segments: FoldedSegment[];
   pieces: Piece[] = [];
   /** Of everything up to `durable`, also where the log start has passed it and nobody will read it from a segment again. */
   readonly epochs: EpochIndex;
-  /** Segments that truncations removed. */
+  /** Segments that truncations removed, or compaction replaced. */
   readonly removed: SegmentName[] = [];
   /** The checkpoint's durable mark, lowered by truncations: nothing below it is in the journal. */
   mark: DurablePoint | undefined;
@@ -72,6 +80,7 @@ export class LogFold {
     this.hwFloor = state.hwFloor;
     this.generation = state.generation;
     this.relaxed = state.relaxed;
+    this.tombstonesRemovedTo = state.tombstonesRemovedTo ?? 0;
     this.epochs = EpochIndex.fromEntries(state.epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
     const last = state.segments.at(-1);
     this.segments = state.segments.map((segment) => ({ ...segment }));
@@ -112,6 +121,9 @@ export class LogFold {
       case RecordType.Relaxed:
         this.relaxed = decodeRelaxed(record.payload);
         this.appliedCount++;
+        break;
+      case RecordType.Swap:
+        this.#applySwap(record);
         break;
       default:
         throw this.#corrupt(`a record of type ${record.type}, which this build does not know`);
@@ -190,6 +202,39 @@ export class LogFold {
     const start: DurablePoint = { segmentBase: to, position: 0, offset: to };
     if (this.mark === undefined || this.mark.offset >= to) this.mark = start;
     if (this.#tail === undefined || this.#tail.offset >= to) this.#tail = start;
+  }
+
+  /**
+   * The new segment was synced before the record was written, so nothing of those it replaces is needed any more: neither
+   * their files nor what the journal holds for them. A swap that the checkpoint covers, or whose segments were deleted
+   * since, finds none of them.
+   */
+  #applySwap(record: JournalRecord): void {
+    const { replaced, tag, length, end, tombstonesRemovedTo } = decodeSwap(record.payload);
+    const isReplaced = (segment: FoldedSegment): boolean =>
+      replaced.some((name) => name.base === segment.base && (segment.tag === -1 || name.tag === segment.tag));
+    const first = this.segments.findIndex(isReplaced);
+    if (first < 0) return;
+    const base = replaced[0]!.base;
+    const following = this.segments[first + replaced.length];
+    const allThere = replaced.every((name, i) => {
+      const segment = this.segments[first + i];
+      return segment?.base === name.base && isReplaced(segment);
+    });
+    // The segment that follows is not known here while nothing was stored in it.
+    if (!allThere || (following?.base ?? this.#tail?.offset) !== end) {
+      throw this.#corrupt(
+        `a compaction replaces segments from ${base} up to offset ${end}, which are not there like that`,
+      );
+    }
+    this.segments.splice(first, replaced.length, { base, tag, length });
+    this.removed.push(...replaced);
+    this.pieces = this.pieces.filter((piece) => !replaced.some((name) => name.base === piece.segmentBase));
+    const start: DurablePoint = { segmentBase: base, position: length, offset: end };
+    if (this.mark !== undefined && this.mark.segmentBase >= base && this.mark.segmentBase < end) this.mark = start;
+    if (this.#tail !== undefined && this.#tail.segmentBase >= base && this.#tail.segmentBase < end) this.#tail = start;
+    this.tombstonesRemovedTo = Math.max(this.tombstonesRemovedTo, tombstonesRemovedTo);
+    this.appliedCount++;
   }
 
   /** A segment that was rolled ends where its journalled bytes end. */

@@ -4,10 +4,12 @@ import {
   decodeHardState,
   decodeLogStart,
   decodeRelaxed,
+  decodeSwap,
   decodeTruncation,
   encodeHardState,
   encodeLogStart,
   encodeRelaxed,
+  encodeSwap,
   encodeTruncation,
 } from '../../src/journal/journal-records.js';
 
@@ -31,6 +33,21 @@ test('every record is read back as it was written', () => {
     ),
   );
   fc.assert(
+    fc.property(
+      fc.record({
+        replaced: fc.array(segment, { minLength: 1, maxLength: 5 }),
+        tag: offset,
+        length: offset,
+        end: offset,
+        maxTimestamp: fc.oneof(fc.constant(-1), offset),
+        tombstonesRemovedTo: offset,
+      }),
+      (swap) => {
+        expect(decodeSwap(encodeSwap(swap))).toEqual(swap);
+      },
+    ),
+  );
+  fc.assert(
     fc.property(offset, fc.nat(0xffff_ffff), (term, vote) => {
       expect(decodeHardState(encodeHardState({ term, vote }))).toEqual({ term, vote });
       expect(decodeLogStart(encodeLogStart(term))).toBe(term);
@@ -49,6 +66,17 @@ test('a payload of another size is refused, never guessed at', () => {
   });
   for (let length = 0; length < truncation.length; length++) {
     expect(() => decodeTruncation(truncation.subarray(0, length))).toThrow(corrupt);
+  }
+  const swap = encodeSwap({
+    replaced: [{ base: 0, tag: 0 }],
+    tag: 1,
+    length: 1,
+    end: 1,
+    maxTimestamp: -1,
+    tombstonesRemovedTo: 0,
+  });
+  for (let length = 0; length < swap.length; length++) {
+    expect(() => decodeSwap(swap.subarray(0, length))).toThrow(corrupt);
   }
   expect(() => decodeHardState(Buffer.alloc(11))).toThrow(corrupt);
   expect(() => decodeLogStart(Buffer.alloc(9))).toThrow(corrupt);

@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest';
 import type { JournalRecord } from '../../src/disk/journal-format.js';
-import { encodeHardState, encodeLogStart, encodeTruncation, RecordType } from '../../src/journal/journal-records.js';
+import {
+  encodeHardState,
+  encodeLogStart,
+  encodeSwap,
+  encodeTruncation,
+  RecordType,
+} from '../../src/journal/journal-records.js';
 import { type LogState, newLogState } from '../../src/journal/log-state.js';
 import { LogFold } from '../../src/journal/replay.js';
 
@@ -48,6 +54,15 @@ function truncation(
     removed: removed.map((base) => ({ base, tag: 0 })),
   });
   return record(RecordType.Truncation, generation, payload);
+}
+
+function swap(replaced: readonly (readonly [base: number, tag: number])[], end: number, tag: number): JournalRecord {
+  const names = replaced.map(([base, oldTag]) => ({ base, tag: oldTag }));
+  return record(
+    RecordType.Swap,
+    2,
+    encodeSwap({ replaced: names, tag, length: 61, end, maxTimestamp: 9, tombstonesRemovedTo: 3 }),
+  );
 }
 
 function fold(state: LogState, records: readonly JournalRecord[]): LogFold {
@@ -132,6 +147,58 @@ test('a truncation below the durable mark lowers it', () => {
   ]);
 });
 
+test('a compacted segment takes the place of those it was made from, and nothing journalled for them is written', () => {
+  const result = fold(checkpointed, [
+    stored(10, 20, 30, 2),
+    stored(30, 30, 40, 2),
+    swap(
+      [
+        [0, 0],
+        [10, 0],
+      ],
+      30,
+      77,
+    ),
+    stored(30, 40, 41, 2),
+    truncation(40, 3, 30),
+  ]);
+  expect(result.segments).toEqual([
+    { base: 0, tag: 77, length: 61 },
+    { base: 30, tag: 0, length: 100 },
+    { base: 40, tag: 0, length: -1 },
+  ]);
+  expect(pieces(result)).toEqual(['30@0+100=[30,40)']);
+  expect(result.removed).toEqual([
+    { base: 0, tag: 0 },
+    { base: 10, tag: 0 },
+  ]);
+  expect(result.mark).toEqual({ segmentBase: 0, position: 61, offset: 30 });
+  expect(result.tombstonesRemovedTo).toBe(3);
+});
+
+test('a compacted segment at the end of what was stored is gone on from in the next one', () => {
+  const result = fold(checkpointed, [swap([[10, 0]], 20, 77), stored(20, 20, 22, 2)]);
+  expect(result.segments).toEqual([
+    { base: 0, tag: 0, length: 100 },
+    { base: 10, tag: 77, length: 61 },
+    { base: 20, tag: -1, length: -1 },
+  ]);
+  expect(result.durable).toEqual({ segmentBase: 20, position: 20, offset: 22 });
+});
+
+test('a swap that the checkpoint covers changes nothing', () => {
+  const state = {
+    ...checkpointed,
+    segments: [
+      { base: 0, tag: 78, length: 50 },
+      { base: 10, tag: 0, length: 100 },
+    ],
+  };
+  const result = fold(state, [swap([[0, 0]], 10, 77), swap([[0, 77]], 10, 78)]);
+  expect(result.segments[0]).toEqual({ base: 0, tag: 78, length: 50 });
+  expect(result.removed).toEqual([]);
+});
+
 test('the last vote of the highest term and the highest log start count', () => {
   const result = fold({ ...empty, term: 3, vote: 1 }, [
     record(RecordType.HardState, 0, encodeHardState({ term: 2, vote: 3 })),
@@ -147,6 +214,22 @@ test.each([
   ['a gap in a segment', [stored(0, 0, 5), stored(0, 6, 7)]],
   ['a segment that begins too late', [stored(0, 0, 5), stored(6, 6, 7)]],
   ['a generation that no truncation began', [stored(0, 0, 5), stored(0, 5, 6, 1)]],
+  [
+    'a swap of segments that are not neighbours',
+    [
+      stored(0, 0, 5),
+      stored(5, 5, 9),
+      swap(
+        [
+          [0, 0],
+          [4, 0],
+        ],
+        9,
+        1,
+      ),
+    ],
+  ],
+  ['a swap that leaves offsets out', [stored(0, 0, 5), stored(5, 5, 9), swap([[0, 0]], 6, 1)]],
   ['a record of an unknown type', [record(99, 0, Buffer.alloc(0))]],
 ])('%s is corruption, and is named', (_name, records) => {
   expect(() => fold(empty, records)).toThrow(
