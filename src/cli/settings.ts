@@ -246,6 +246,12 @@ export const SETTINGS: readonly Setting[] = [
     help: 'time between checkpoints (default: 5000)',
     read: within(integer, STORE_RANGES.checkpointIntervalMs),
   },
+  {
+    key: 'store.maxMappedSegments',
+    flag: '--max-mapped-segments <count>',
+    help: 'segments that stay mapped, over all partitions (default: 1024)',
+    read: within(integer, STORE_RANGES.maxMappedSegments),
+  },
 ];
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;

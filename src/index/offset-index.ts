@@ -90,16 +90,37 @@ export class OffsetIndex {
 
   /** Where to start looking for `offset`: a batch boundary at or before the batch that holds it. 0 without an entry. */
   lookup(offset: number): number {
-    const entry = this.#lastEntryAtOrBelow(offset);
+    return this.positionAt(this.entryFor(offset));
+  }
+
+  /** Offset and position of an entry; −1, the segment's first batch, has none and lies at 0. */
+  offsetAt(entry: number): number {
+    return entry < 0 ? this.baseOffset : this.baseOffset + this.#relativeOffsets[entry]!;
+  }
+
+  positionAt(entry: number): number {
     return entry < 0 ? 0 : this.#positions[entry]!;
   }
 
   /** Removes entries of batches at or above `endOffset`. */
   truncateTo(endOffset: number): void {
-    this.#count = this.#lastEntryAtOrBelow(endOffset - 1) + 1;
+    this.#count = this.entryFor(endOffset - 1) + 1;
   }
 
-  #lastEntryAtOrBelow(offset: number): number {
+  /** The first entry that lies behind `position`; −1 if there is none. */
+  entryBehind(position: number): number {
+    let low = 0;
+    let high = this.#count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#positions[middle]! <= position) low = middle + 1;
+      else high = middle;
+    }
+    return low < this.#count ? low : -1;
+  }
+
+  /** The last entry at or below `offset`; −1 if there is none. */
+  entryFor(offset: number): number {
     const relativeOffset = offset - this.baseOffset;
     let low = 0;
     let high = this.#count;

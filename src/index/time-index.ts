@@ -91,6 +91,20 @@ export class TimeIndex {
 
   /** An offset such that all records below it (in this segment) are older than `timestamp`: scan from the batch that holds it. */
   lookup(timestamp: number): number {
+    return this.offsetAt(this.entryBefore(timestamp));
+  }
+
+  /** Offset of an entry; −1 stands for the segment's beginning. */
+  offsetAt(entry: number): number {
+    return entry < 0 ? this.baseOffset : this.baseOffset + this.#relativeOffsets[entry]!;
+  }
+
+  timestampAt(entry: number): number {
+    return this.#timestamps[entry]!;
+  }
+
+  /** The last entry that is older than `timestamp`; −1 if there is none. */
+  entryBefore(timestamp: number): number {
     let low = 0;
     let high = this.#count;
     // Invariant: entries below `low` are older than the timestamp, those from `high` on are not.
@@ -99,7 +113,7 @@ export class TimeIndex {
       if (this.#timestamps[middle]! < timestamp) low = middle + 1;
       else high = middle;
     }
-    return low === 0 ? this.baseOffset : this.baseOffset + this.#relativeOffsets[low - 1]!;
+    return low - 1;
   }
 
   /** Removes entries at or above `endOffset`. */

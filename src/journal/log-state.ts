@@ -9,6 +9,10 @@ export interface SegmentState extends SegmentName {
   /** Bytes of whole batches. A segment holds the offsets from its base to the next one's base, the last one to `end`. */
   readonly length: number;
   readonly damaged?: readonly DamagedRange[];
+  /** Of its records; −1: none has one. Missing: not known. */
+  readonly maxTimestamp?: number;
+  /** It ended, and its index files are on disk: nothing needs to be looked at to open it. */
+  readonly sealed?: true;
 }
 
 export interface LogState {

@@ -5,9 +5,13 @@
  * batch headers. Offsets given lie in [log start, log end].
  */
 import { baseOffsetAt, lastOffsetAt } from '../record/record-batch.js';
+import type { SegmentFile } from '../disk/disk.js';
 import type { Segment } from '../segment/segment.js';
 import type { SegmentList } from '../segment/segment-list.js';
 import type { BatchTail } from './batch-tail.js';
+
+/** Read ahead beyond what was asked for: an index interval, and headers of batches. */
+const WARM_EXTRA_BYTES = 64 * 1024;
 
 export class BatchLocator {
   readonly #segments: SegmentList;
@@ -87,6 +91,51 @@ export class BatchLocator {
       place = end;
     }
     return views;
+  }
+
+  /** The files that [from, to) lies in at present: a page of theirs may turn out to be lost while views are looked at. */
+  files(): SegmentFile[] {
+    const files: SegmentFile[] = [];
+    for (let i = this.#segments.indexOfPlace(this.from), place = this.from; place < this.to; i++) {
+      const segment = this.#segments.all[i]!;
+      const end = segment.place + segment.length;
+      if (end > place) files.push(segment.file);
+      place = Math.max(place, end);
+    }
+    return files;
+  }
+
+  /**
+   * Reads the pages that `extend` and `views` will look at off the event loop, and indexes that are not loaded; undefined
+   * when everything is in memory as far as anybody can know.
+   */
+  warm(offset: number, maxBytes: number, limit: number): Promise<void> | undefined {
+    if (offset >= limit || this.#isRecent(offset)) return undefined;
+    return this.#warm(offset, maxBytes, limit);
+  }
+
+  async #warm(offset: number, maxBytes: number, limit: number): Promise<void> {
+    const segments = this.#segments.all;
+    let rest = maxBytes;
+    let segment: Segment | undefined = segments[this.#segments.indexOf(offset)]!;
+    for (let isFirst = true; segment !== undefined && (rest > 0 || isFirst) && segment.base < limit; isFirst = false) {
+      await segment.prepareLookup();
+      if (segment.isClosed) return;
+      const start: number = isFirst ? segment.indexes.offsets.lookup(offset) : 0;
+      // The first batch may be larger than what was asked for, and the index names a batch before it.
+      const length = isFirst ? rest + WARM_EXTRA_BYTES : rest;
+      await segment.warm(start, length);
+      rest -= segment.length - start;
+      segment = segments[segments.indexOf(segment) + 1];
+    }
+  }
+
+  /** The ring knows only what was appended since the opening, and few bytes of it. */
+  #isRecent(offset: number): boolean {
+    const slot = this.#tail.slotOf(offset);
+    if (slot < 0) return false;
+    const segment = this.#segments.all[this.#segments.indexOf(offset)]!;
+    return segment.isMapped && this.#tail.placeAt(slot) - segment.place >= segment.residentFrom;
   }
 
   #walk(from: number, maxBytes: number, limitPlace: number): void {

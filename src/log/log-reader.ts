@@ -4,16 +4,26 @@
  * Consumers see what lies below the high watermark; such bytes never change. Only replication reads above it.
  * A long poll waits for the high watermark to move, never by polling.
  */
+import type { SegmentFile } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
 import { decodeBatchAsync } from '../record/decode.js';
-import { baseOffsetAt, batchSizeAt, isControlAt, lastOffsetAt, maxTimestampAt } from '../record/record-batch.js';
+import {
+  BATCH_HEADER_BYTES,
+  baseOffsetAt,
+  batchSizeAt,
+  isControlAt,
+  lastOffsetAt,
+  maxTimestampAt,
+} from '../record/record-batch.js';
 import type { Record } from '../record/types.js';
-import type { Segment } from '../segment/segment.js';
+import { checkReadable } from '../segment/segment.js';
 import type { SegmentList } from '../segment/segment-list.js';
 import type { BatchLocator } from './batch-locator.js';
 import type { ReadOptions, ReadResult, ReadViewsResult } from './log.js';
 
 const DEFAULT_MAX_BYTES = 1024 * 1024;
+/** Of a segment that is walked over. */
+const WARM_BYTES = 1024 * 1024;
 /** Node.js takes a longer time for none at all. */
 const MAX_TIMER_MS = 0x7fff_ffff;
 
@@ -24,15 +34,23 @@ export interface ReadableLog {
   readonly start: number;
   readonly end: number;
   readonly highWatermark: number;
+  /** @throws VarveError CLOSED */
+  checkOpen(): void;
 }
 
 interface Waiter {
   readonly offset: number;
   readonly maxBytes: number;
   readonly minBytes: number;
-  readonly resolve: (result: ReadViewsResult) => void;
+  readonly resolve: (found: FoundViews) => void;
   readonly reject: (error: unknown) => void;
   timer: NodeJS.Timeout | undefined;
+}
+
+interface FoundViews {
+  readonly result: ReadViewsResult;
+  /** What the views are of: to be asked about lost pages after the views were looked at. */
+  readonly files: readonly SegmentFile[];
 }
 
 export class LogReader {
@@ -58,33 +76,26 @@ export class LogReader {
     };
   }
 
-  readViews(offset: number, options: ReadOptions): Promise<ReadViewsResult> {
-    const maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
-    const minBytes = Math.min(options.minBytes ?? 0, maxBytes);
-    const maxWaitMs = options.maxWaitMs ?? 0;
-    return new Promise((resolve, reject) => {
-      const result = this.viewsFrom(offset, maxBytes, 'committed');
-      if (maxWaitMs <= 0 || this.#enough(result, minBytes)) {
-        resolve(result);
-        return;
-      }
-      const waiter: Waiter = { offset, maxBytes, minBytes, resolve, reject, timer: undefined };
-      waiter.timer = setTimeout(() => this.#answer(waiter), Math.min(maxWaitMs, MAX_TIMER_MS));
-      this.#waiters.push(waiter);
-    });
+  /** Undefined: what `viewsFrom` would look at is in memory. */
+  warm(offset: number, maxBytes: number, limit: 'committed' | 'end'): Promise<void> | undefined {
+    const { start, end, highWatermark } = this.#log;
+    if (!(offset >= start && offset <= end)) return undefined;
+    return this.#locator.warm(offset, maxBytes, limit === 'end' ? end : highWatermark);
+  }
+
+  async readViews(offset: number, options: ReadOptions): Promise<ReadViewsResult> {
+    return (await this.#find(offset, options)).result;
   }
 
   async read(offset: number, options: ReadOptions): Promise<ReadResult> {
-    const { views, nextOffset, highWatermark } = await this.readViews(offset, options);
-    const first = this.#segments.indexOf(offset);
-    const last = this.#segments.indexOf(Math.max(offset, nextOffset - 1));
-    const segments = this.#segments.all.slice(first, last + 1);
+    const { result, files } = await this.#find(offset, options);
+    const { views, nextOffset, highWatermark } = result;
     const records: Record[] = [];
     for (const view of views) {
       for (let position = 0; position < view.length; ) {
         const end = position + batchSizeAt(view, position);
         if (!isControlAt(view, position)) {
-          for (const record of await this.#decode(view, position, end, segments)) {
+          for (const record of await this.#decode(view, position, end, files)) {
             if (record.offset >= offset) records.push(record);
           }
         }
@@ -100,16 +111,24 @@ export class LogReader {
     for (const segment of this.#segments.all.slice(first)) {
       if (segment.base >= log.highWatermark) return undefined;
       // The log may go on, be cut, and lose its oldest segments while a batch is decoded.
-      if (segment.length === 0 || segment.end <= log.start || segment.indexes.maxTimestamp < timestamp) continue;
-      const from = Math.max(segment.indexes.times.lookup(timestamp), segment.base, log.start);
+      if (segment.length === 0 || segment.end <= log.start || segment.maxTimestamp < timestamp) continue;
+      await segment.prepareLookup();
+      if (segment.isClosed) continue;
+      const from = Math.max(segment.lookupTimestamp(timestamp), segment.base, log.start);
       if (from >= segment.end) continue;
-      const bytes = segment.bytes;
+      const { bytes, file } = segment;
       const length = () => Math.min(bytes.length, segment.length);
+      let warmed = 0;
       for (let position = segment.positionOf(from), expected = -1; position < length(); ) {
+        if (position + BATCH_HEADER_BYTES > warmed && !segment.isClosed) {
+          await segment.warm(position, WARM_BYTES);
+          warmed = position + WARM_BYTES;
+          if (position >= length()) break;
+        }
         const end = segment.checkedEnd(bytes, position, expected);
         if (baseOffsetAt(bytes, position) >= log.highWatermark) return undefined;
         if (maxTimestampAt(bytes, position) >= timestamp && !isControlAt(bytes, position)) {
-          for (const record of await this.#decode(bytes, position, end, [segment])) {
+          for (const record of await this.#decode(bytes, position, end, [file])) {
             if (record.timestamp >= timestamp && record.offset >= log.start) {
               return record.offset < log.highWatermark
                 ? { offset: record.offset, timestamp: record.timestamp }
@@ -176,21 +195,44 @@ export class LogReader {
     const at = this.#waiters.indexOf(waiter);
     if (at >= 0) this.#waiters.splice(at, 1);
     try {
-      waiter.resolve(this.viewsFrom(waiter.offset, waiter.maxBytes, 'committed'));
+      waiter.resolve(this.#found(this.viewsFrom(waiter.offset, waiter.maxBytes, 'committed')));
     } catch (error) {
       waiter.reject(error);
     }
   }
 
-  /** The records are copies; `segments`: those that the bytes may come from. */
-  async #decode(bytes: Buffer, position: number, end: number, segments: readonly Segment[]): Promise<Record[]> {
+  /** Directly after `viewsFrom`. */
+  #found(result: ReadViewsResult): FoundViews {
+    return { result, files: result.views.length > 0 ? this.#locator.files() : [] };
+  }
+
+  async #find(offset: number, options: ReadOptions): Promise<FoundViews> {
+    const maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
+    const minBytes = Math.min(options.minBytes ?? 0, maxBytes);
+    const maxWaitMs = options.maxWaitMs ?? 0;
+    const cold = this.warm(offset, maxBytes, 'committed');
+    if (cold !== undefined) {
+      await cold;
+      this.#log.checkOpen();
+    }
+    const result = this.viewsFrom(offset, maxBytes, 'committed');
+    if (maxWaitMs <= 0 || this.#enough(result, minBytes)) return this.#found(result);
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = { offset, maxBytes, minBytes, resolve, reject, timer: undefined };
+      waiter.timer = setTimeout(() => this.#answer(waiter), Math.min(maxWaitMs, MAX_TIMER_MS));
+      this.#waiters.push(waiter);
+    });
+  }
+
+  /** The records are copies; `files`: those that the bytes come from. */
+  async #decode(bytes: Buffer, position: number, end: number, files: readonly SegmentFile[]): Promise<Record[]> {
     try {
       const records = await decodeBatchAsync(bytes, position, end, { checkCrc: true, copy: true });
       // A page may have been lost between the check of the CRC and the copy.
-      for (const segment of segments) segment.checkReadable();
+      for (const file of files) checkReadable(file);
       return records;
     } catch (error) {
-      for (const segment of segments) segment.checkReadable();
+      for (const file of files) checkReadable(file);
       if (!(error instanceof VarveError) || error.code !== 'CORRUPT_BATCH') throw error;
       throw new VarveError(
         'CORRUPT_LOG',

@@ -184,7 +184,7 @@ class LogRecovery {
     const size = (await this.#disk.fileSize(this.#path(segment))) ?? 0;
     const damaged = [...(known?.damaged ?? [])];
     if (size < length) damaged.push({ from: size, to: length, reason: `the file has ${size} of its ${length} bytes` });
-    this.#push(segment, length, damaged);
+    this.#push(segment, length, damaged, known?.length === length ? known : {});
     this.#at = { ...this.#at, position: 0, offset: this.#files.segments[index + 1]?.base ?? this.#at.offset };
   }
 
@@ -222,7 +222,7 @@ class LogRecovery {
       indexes.addEntry(at.position, at.offset);
     }
     await this.#saveIndexes(segment, indexes);
-    this.#push(segment, length, damaged);
+    this.#push(segment, length, damaged, { maxTimestamp: indexes.maxTimestamp });
     this.#at = { position: length, offset: endOffset, epoch: Math.max(at.epoch, this.#epochs.lastEpoch) };
     if (isLast) this.#lastIndexes = indexes;
   }
@@ -237,7 +237,8 @@ class LogRecovery {
     const { damaged } = this.#segments.at(-1)!;
     if (damaged === undefined) await this.#trim(segment, scan.at.position);
     this.#segments.pop();
-    this.#push(segment, scan.at.position, damaged ?? []);
+    const isWhole = this.#lastIndexes !== undefined || from.position === 0;
+    this.#push(segment, scan.at.position, damaged ?? [], isWhole ? { maxTimestamp: indexes.maxTimestamp } : {});
     if (scan.at.position > from.position) {
       await this.#rewrite(segment, from.position, scan.at.position);
       await this.#saveIndexes(segment, indexes);
@@ -255,7 +256,7 @@ class LogRecovery {
       await this.#trim(next, scan.at.position);
       await this.#rewrite(next, 0, scan.at.position);
       await this.#saveIndexes(next, indexes);
-      this.#push(next, scan.at.position, []);
+      this.#push(next, scan.at.position, [], { maxTimestamp: indexes.maxTimestamp });
       this.#at = scan.at;
     }
     for (const file of tail) await this.#setFileAside(file);
@@ -323,8 +324,20 @@ class LogRecovery {
     await indexes.save(this.#disk, stem);
   }
 
-  #push({ base, tag }: SegmentName, length: number, damaged: readonly DamagedRange[]): void {
-    this.#segments.push(damaged.length === 0 ? { base, tag, length } : { base, tag, length, damaged });
+  #push(
+    { base, tag }: SegmentName,
+    length: number,
+    damaged: readonly DamagedRange[],
+    known: Pick<SegmentState, 'maxTimestamp' | 'sealed'>,
+  ): void {
+    this.#segments.push({
+      base,
+      tag,
+      length,
+      ...(known.maxTimestamp !== undefined && { maxTimestamp: known.maxTimestamp }),
+      ...(damaged.length > 0 && { damaged }),
+      ...(known.sealed && { sealed: true as const }),
+    });
   }
 
   #path(name: SegmentName): string {

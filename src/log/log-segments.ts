@@ -11,11 +11,12 @@ import { invariant, VarveError } from '../errors.js';
 import type { Truncation } from '../journal/journal-records.js';
 import type { LogState, SegmentState } from '../journal/log-state.js';
 import { logFileName, parseLogFileName, type SegmentName, setAsideName } from '../segment/file-names.js';
-import { Segment } from '../segment/segment.js';
+import type { MappedSegments } from '../segment/mapped-segments.js';
+import { Segment, type SegmentParts } from '../segment/segment.js';
 import { SegmentIndexes } from '../segment/segment-indexes.js';
 import { SegmentList } from '../segment/segment-list.js';
 import type { LogOptions } from './options.js';
-import { scanSegment } from './segment-scan.js';
+import { SegmentFiles } from './segment-files.js';
 
 /** Index entries keep offsets and positions relative to the segment in 32 bits. */
 const MAX_SEGMENT_OFFSETS = 0xffff_0000;
@@ -38,57 +39,66 @@ interface SetAside {
   renamed: boolean;
 }
 
+export interface LogSegmentsParts {
+  readonly disk: Disk;
+  /** Of the log's files. */
+  readonly directory: string;
+  readonly options: LogOptions;
+  /** The largest run of batches that is stored as one. */
+  readonly maxRunBytes: number;
+  readonly mapped: MappedSegments;
+}
+
 export class LogSegments {
   readonly list: SegmentList;
   readonly directory: string;
   readonly #disk: Disk;
   readonly #options: LogOptions;
+  readonly #mapped: MappedSegments;
+  readonly #files: SegmentFiles;
   readonly #reserveBytes: number;
   readonly #names: Set<string>;
   #aside: SetAside[] = [];
   #directoryChanged = false;
+  /** Part of work that was taken and is not done. */
+  readonly #sealing = new Set<Segment>();
 
-  private constructor(disk: Disk, directory: string, options: LogOptions, maxRunBytes: number, names: Set<string>) {
+  private constructor({ disk, directory, options, maxRunBytes, mapped }: LogSegmentsParts, names: Set<string>) {
     this.#disk = disk;
     this.directory = directory;
     this.#options = options;
+    this.#mapped = mapped;
     this.#reserveBytes = options.segmentBytes + maxRunBytes;
+    this.#files = new SegmentFiles(disk, options, this.#reserveBytes, mapped);
     this.#names = names;
     this.list = new SegmentList([]);
   }
 
-  /** Opens the segments that a state names; indexes that are missing or do not fit are rebuilt from the batches. */
-  static async open(
-    disk: Disk,
-    directory: string,
-    state: LogState,
-    options: LogOptions,
-    maxRunBytes: number,
-  ): Promise<{ readonly segments: LogSegments; readonly rebuiltIndexes: number }> {
-    const entries = await disk.readDirectory(directory);
+  /**
+   * Opens the segments that a state names. Nothing of a sealed one is looked at: its file and indexes are got at the
+   * first use, and indexes that are missing or do not fit are rebuilt then.
+   */
+  static async open(parts: LogSegmentsParts, state: LogState): Promise<LogSegments> {
+    const entries = await parts.disk.readDirectory(parts.directory);
     const names = entries.filter((entry) => parseLogFileName(entry.name) !== undefined).map((entry) => entry.name);
-    const segments = new LogSegments(disk, directory, options, maxRunBytes, new Set(names));
-    let rebuiltIndexes = 0;
+    const segments = new LogSegments(parts, new Set(names));
     let place = 0;
     for (const [i, row] of state.segments.entries()) {
       const end = state.segments[i + 1]?.base ?? state.end;
-      const stem = segments.#path(row).slice(0, -'.log'.length);
-      let indexes = await SegmentIndexes.load(disk, stem, { ...row, end }, options.indexIntervalBytes);
-      if (indexes === undefined) {
-        indexes = await rebuildIndexes(disk, `${stem}.log`, row, options.indexIntervalBytes);
-        if (row.length > 0) rebuiltIndexes++;
-      }
       // A damaged segment is left as it is: the log goes on in a new one.
       const isActive = i === state.segments.length - 1 && row.damaged === undefined;
-      const file = isActive ? await segments.#openActive(row) : undefined;
-      if (!isActive && row.damaged === undefined) await segments.#trim(row);
-      segments.list.add(segments.#segment(row, indexes, place, row.length, end, row.damaged ?? [], file));
+      segments.list.add(await segments.#openRow(row, place, end, isActive));
       place += row.length;
     }
     if (state.segments.at(-1)?.damaged !== undefined || state.segments.length === 0) {
       segments.#create(state.end, state.generation, place);
     }
-    return { segments, rebuiltIndexes };
+    return segments;
+  }
+
+  /** How often indexes had to be rebuilt since the log was opened. */
+  get rebuiltIndexes(): number {
+    return this.#files.rebuiltIndexes;
   }
 
   /** The segment that takes the next `length` bytes, which end at offset `endOffset`. */
@@ -115,6 +125,7 @@ export class LogSegments {
     const fresh = this.#newSegment(cut, generation, holder.place + endLength);
     const removed = this.list.removeFrom(cut);
     for (const segment of removed) {
+      segment.isActive = false;
       this.#aside.push({
         segment,
         path: `${this.directory}/${setAsideName(logFileName(segment), generation)}`,
@@ -138,22 +149,35 @@ export class LogSegments {
     if (removed.length === 0) return;
     for (const segment of removed) segment.close();
     await this.#disk.removeFiles(removed.flatMap((segment) => filesOf(segment)));
+    for (const segment of removed) this.#mapped.forget(segment.path);
   }
 
+  /** To be taken after `takeWork`: what is being sealed counts as sealed, since a checkpoint that says so follows the work. */
   states(): SegmentState[] {
-    return this.list.all.map(({ base, tag, length, damaged }) =>
-      damaged.length === 0 ? { base, tag, length } : { base, tag, length, damaged },
-    );
+    return this.list.all.map((segment) => {
+      const { base, tag, length, damaged, maxTimestamp } = segment;
+      const isSealed = segment.sealed || this.#sealing.has(segment);
+      return {
+        base,
+        tag,
+        length,
+        ...(maxTimestamp < Number.POSITIVE_INFINITY && { maxTimestamp }),
+        ...(damaged.length > 0 && { damaged }),
+        ...(isSealed && { sealed: true as const }),
+      };
+    });
   }
 
   /** Everything that must reach the disk for the present state to be durable. What comes later is the next one's. */
   takeWork(): SegmentWork {
-    const active = this.list.active;
     const dirty = this.list.all.filter((segment) => segment.dirty);
-    for (const segment of dirty) segment.dirty = false;
-    const sealed = this.list.all
-      .filter((segment) => segment !== active && segment.indexes.dirty)
-      .map((segment) => ({ segment, length: segment.length }));
+    for (const segment of dirty) {
+      segment.dirty = false;
+      segment.pins++;
+    }
+    const unsealed = this.list.all.filter(isUnsealed);
+    const sealed = unsealed.map((segment) => ({ segment, length: segment.length }));
+    for (const segment of unsealed) this.#sealing.add(segment);
     const directoryChanged = this.#directoryChanged;
     this.#directoryChanged = false;
     return { dirty, sealed, aside: [...this.#aside], directoryChanged };
@@ -163,20 +187,33 @@ export class LogSegments {
   async doWork(work: SegmentWork): Promise<void> {
     for (const segment of work.dirty) if (!segment.isClosed) await segment.file.sync();
     for (const { segment, length } of work.sealed) {
-      if (!segment.isClosed && segment.length === length) await segment.indexes.save(this.#disk, segment.stem);
+      if (!segment.isClosed && segment.length === length) await this.#seal(segment);
     }
     for (const entry of work.aside) {
       if (entry.renamed) continue;
       entry.segment.close();
       await this.#disk.rename(entry.segment.path, entry.path);
+      this.#mapped.forget(entry.segment.path);
       entry.renamed = true;
     }
     if (work.directoryChanged) await this.#disk.syncDirectory(this.directory);
+    for (const segment of work.dirty) segment.pins--;
+    for (const { segment, length } of work.sealed) {
+      this.#sealing.delete(segment);
+      segment.sealed = segment.length === length;
+    }
   }
 
   /** The work was not finished: all of it is still to be done. */
   returnWork(work: SegmentWork): void {
-    for (const segment of work.dirty) segment.dirty = true;
+    for (const segment of work.dirty) {
+      segment.dirty = true;
+      segment.pins = 0;
+    }
+    for (const { segment } of work.sealed) {
+      this.#sealing.delete(segment);
+      segment.sealed = false;
+    }
     this.#directoryChanged ||= work.directoryChanged;
   }
 
@@ -197,7 +234,7 @@ export class LogSegments {
   /** Writes the active segment's indexes as well: the log is about to be closed. */
   async saveActiveIndexes(): Promise<void> {
     const active = this.list.active;
-    if (active.indexes.dirty || (await this.#disk.fileSize(`${active.stem}.index`)) === undefined) {
+    if (active.hasUnsavedIndexes || (await this.#disk.fileSize(`${active.stem}.index`)) === undefined) {
       await active.indexes.save(this.#disk, active.stem);
     }
   }
@@ -206,8 +243,23 @@ export class LogSegments {
     for (const segment of this.list.all) segment.close();
   }
 
+  /** A fault in the log itself is no matter of the checkpoint: whoever reads it is told. */
+  async #seal(segment: Segment): Promise<void> {
+    try {
+      await segment.prepareLookup();
+      if (!segment.isClosed && segment.hasUnsavedIndexes) await segment.indexes.save(this.#disk, segment.stem);
+    } catch (error) {
+      if (!(error instanceof VarveError) || error.code !== 'CORRUPT_LOG') throw error;
+    }
+  }
+
   #create(base: number, generation: number, place: number): Segment {
     const segment = this.#newSegment(base, generation, place);
+    const beforeLast = this.list.all.at(-2);
+    const last = this.list.all.at(-1);
+    if (last !== undefined) last.isActive = false;
+    // What was stored two segments ago may have left the page cache.
+    if (beforeLast !== undefined) beforeLast.residentFrom = beforeLast.length;
     this.list.add(segment);
     return segment;
   }
@@ -217,58 +269,76 @@ export class LogSegments {
     const name = this.#names.has(logFileName(plain)) ? { base, tag: generation } : plain;
     const file = logFileName(name);
     invariant(!this.#names.has(file), `${this.directory}: ${file} is to be created twice`);
-    const created = this.#disk.createSegment(this.#path(name), { reserveBytes: this.#reserveBytes });
-    this.#names.add(file);
-    this.#directoryChanged = true;
+    const created = this.#createFile(name);
     const indexes = new SegmentIndexes(base, this.#options.indexIntervalBytes);
-    return this.#segment(name, indexes, place, 0, base, [], created);
+    return this.#segment({
+      name,
+      place,
+      length: 0,
+      end: base,
+      damaged: [],
+      maxTimestamp: -1,
+      isActive: true,
+      sealed: false,
+      file: created,
+      indexes,
+    });
   }
 
-  /** Space allocated ahead, or cut bytes: a file that is not mapped yet may be shortened. */
-  async #trim(row: SegmentState): Promise<void> {
-    const path = this.#path(row);
-    const size = await this.#disk.fileSize(path);
-    if (size !== undefined && size > row.length) await this.#disk.truncateFile(path, row.length);
-  }
-
-  async #openActive(row: SegmentState): Promise<SegmentFile> {
-    const path = this.#path(row);
-    const reserveBytes = Math.max(this.#reserveBytes, row.length + this.#reserveBytes - this.#options.segmentBytes);
-    // A segment that never held anything may have lost its name in a crash.
-    if (row.length === 0 && (await this.#disk.fileSize(path)) === undefined) {
-      this.#names.add(logFileName(row));
-      this.#directoryChanged = true;
-      return this.#disk.createSegment(path, { reserveBytes });
-    }
-    return this.#disk.openSegment(path, { reserveBytes, size: row.length, writable: true });
-  }
-
-  #segment(
-    name: SegmentName,
-    indexes: SegmentIndexes,
-    place: number,
-    length: number,
-    end: number,
-    damaged: Segment['damaged'],
-    file: SegmentFile | undefined,
-  ): Segment {
+  #createFile(name: SegmentName): SegmentFile {
     const path = this.#path(name);
-    const open = (): SegmentFile => file ?? this.#openSealed(path, length);
-    const segment = new Segment({ name, path, indexes, place, length, end, damaged, open });
-    segment.prepareAt = PREPARE_FROM_BYTES;
+    const created = this.#disk.createSegment(path, { reserveBytes: this.#reserveBytes });
+    this.#mapped.noteMapped(path);
+    this.#names.add(logFileName(name));
+    this.#directoryChanged = true;
+    return created;
+  }
+
+  async #openRow(row: SegmentState, place: number, end: number, isActive: boolean): Promise<Segment> {
+    const { base, tag, length } = row;
+    const known = {
+      name: { base, tag },
+      place,
+      length,
+      end,
+      damaged: row.damaged ?? [],
+      maxTimestamp: row.maxTimestamp ?? Number.POSITIVE_INFINITY,
+      isActive,
+      sealed: !isActive && row.sealed === true,
+    };
+    if (!isActive) {
+      const segment = this.#segment(known);
+      if (row.maxTimestamp === undefined) await segment.findMaxTimestamp();
+      return segment;
+    }
+    // A segment that never held anything may have lost its name in a crash.
+    if (length === 0) {
+      const indexes = new SegmentIndexes(base, this.#options.indexIntervalBytes);
+      const file = this.#names.has(logFileName(row)) ? undefined : this.#createFile(row);
+      return this.#segment({ ...known, indexes, file });
+    }
+    await this.#checkFile(row);
+    const segment = this.#segment(known);
+    await segment.prepareLookup();
+    segment.maxTimestamp = segment.indexes.maxTimestamp;
     return segment;
   }
 
-  #openSealed(path: string, length: number): SegmentFile {
-    try {
-      return this.#disk.openSegment(path, { reserveBytes: length, writable: false });
-    } catch (error) {
-      throw new VarveError(
-        'CORRUPT_LOG',
-        `${path}: the segment cannot be opened; restore this replica from a peer or a backup`,
-        { cause: error },
-      );
-    }
+  /** @throws VarveError CORRUPT_LOG when the file is shorter than what was durable in it */
+  async #checkFile(row: SegmentState): Promise<void> {
+    const path = this.#path(row);
+    const size = (await this.#disk.fileSize(path)) ?? 0;
+    if (size >= row.length) return;
+    throw new VarveError(
+      'CORRUPT_LOG',
+      `${path}: the file has ${size} of its ${row.length} bytes; restore this replica from a peer or a backup`,
+    );
+  }
+
+  #segment(parts: Omit<SegmentParts, 'path' | 'source'>): Segment {
+    const segment = new Segment({ ...parts, path: this.#path(parts.name), source: this.#files });
+    segment.prepareAt = PREPARE_FROM_BYTES;
+    return segment;
   }
 
   #path(name: SegmentName): string {
@@ -280,19 +350,7 @@ function filesOf(segment: Segment): string[] {
   return [segment.path, `${segment.stem}.index`, `${segment.stem}.timeindex`];
 }
 
-/** Scans a segment for its index entries. Faults end the scan: reads of what lies behind them walk or fail. */
-async function rebuildIndexes(
-  disk: Disk,
-  path: string,
-  row: SegmentState,
-  intervalBytes: number,
-): Promise<SegmentIndexes> {
-  const indexes = new SegmentIndexes(row.base, intervalBytes);
-  if (row.length === 0) return indexes;
-  const start = { position: 0, offset: row.base, epoch: -1 };
-  await scanSegment(disk, path, start, row.length, (position, _size, baseOffset, lastOffset, _epoch, maxTimestamp) => {
-    indexes.add(position, baseOffset, lastOffset, maxTimestamp);
-  });
-  indexes.dirty = true;
-  return indexes;
+/** A damaged one stays as it is. */
+function isUnsealed(segment: Segment): boolean {
+  return !segment.isActive && !segment.sealed && segment.damaged.length === 0;
 }

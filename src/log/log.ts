@@ -94,6 +94,11 @@ export interface Log extends LogView {
   /** Views of [offset, …) below `limit` ('committed' = high watermark, the default; 'end' for replication). Synchronous, no waiting. */
   viewsFrom(offset: number, maxBytes: number, limit?: 'committed' | 'end'): ReadViewsResult;
   /**
+   * Reads what `viewsFrom` would look at from the disk, off the event loop. Undefined when it is in memory as far as
+   * anybody can know: go ahead. A failure shows at the read itself.
+   */
+  warm(offset: number, maxBytes: number): Promise<void> | undefined;
+  /**
    * Zero-copy read below the high watermark, with long poll. Views stay valid for as long as they are held, also after
    * deletion and close; writing to one is forbidden.
    * @throws VarveError OFFSET_OUT_OF_RANGE, CORRUPT_LOG for a damaged range, DISK_FAILED, CLOSED

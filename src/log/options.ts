@@ -23,6 +23,8 @@ export interface StoreOptions {
   readonly checkpointIntervalMs: number;
   /** A testing tool: records what the store does to its files, and makes calls fail. Default: none. See the class. */
   readonly trace?: Trace;
+  /** Segments, over all logs, that stay mapped: the least recently used ones beyond it are mapped anew at their next use. Default 1,024. */
+  readonly maxMappedSegments: number;
 }
 
 /** Settings of one partition's log. */

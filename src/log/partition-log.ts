@@ -71,10 +71,10 @@ export class PartitionLog implements Log, CommitTarget {
   readonly name: string;
   readonly directory: string;
   readonly options: LogOptions;
-  readonly recovery: RecoveryReport;
   onProgress: (() => void) | undefined;
   listedForCommit = false;
 
+  readonly #recovery: RecoveryReport;
   readonly #host: LogHost;
   readonly #queue: CommitQueue;
   readonly #journal: Journal;
@@ -110,7 +110,7 @@ export class PartitionLog implements Log, CommitTarget {
     this.name = `${state.topic}-${state.partition}`;
     this.directory = parts.directory;
     this.options = options;
-    this.recovery = parts.recovery;
+    this.#recovery = parts.recovery;
     this.#host = host;
     this.#queue = host.queue;
     this.#journal = host.journal;
@@ -139,6 +139,12 @@ export class PartitionLog implements Log, CommitTarget {
     this.#hardState = { term: state.term, vote: state.vote };
     // One replica is its own majority: what it holds is committed.
     this.#highWatermark = parts.replicated ? Math.max(state.hwFloor, state.logStart) : state.end;
+  }
+
+  get recovery(): RecoveryReport {
+    const { rebuiltIndexes } = this.#segments;
+    if (rebuiltIndexes === 0) return this.#recovery;
+    return { ...this.#recovery, rebuiltIndexes: this.#recovery.rebuiltIndexes + rebuiltIndexes };
   }
 
   // ---- cursors ----
@@ -319,24 +325,29 @@ export class PartitionLog implements Log, CommitTarget {
   // ---- reading ----
 
   viewsFrom(offset: number, maxBytes: number, limit: 'committed' | 'end' = 'committed'): ReadViewsResult {
-    this.#checkOpen();
+    this.checkOpen();
     return this.#reader.viewsFrom(offset, maxBytes, limit);
   }
 
+  warm(offset: number, maxBytes: number): Promise<void> | undefined {
+    this.checkOpen();
+    return this.#reader.warm(offset, maxBytes, 'end');
+  }
+
   async readViews(offset: number, options: ReadOptions = {}): Promise<ReadViewsResult> {
-    this.#checkOpen();
+    this.checkOpen();
     return this.#reader.readViews(offset, options);
   }
 
   async read(offset: number, options: ReadOptions = {}): Promise<ReadResult> {
-    this.#checkOpen();
+    this.checkOpen();
     return this.#reader.read(offset, options);
   }
 
   async offsetForTimestamp(
     timestamp: number,
   ): Promise<{ readonly offset: number; readonly timestamp: number } | undefined> {
-    this.#checkOpen();
+    this.checkOpen();
     return this.#reader.offsetForTimestamp(timestamp);
   }
 
@@ -497,6 +508,7 @@ export class PartitionLog implements Log, CommitTarget {
       pos += size;
     }
     segment.length = position;
+    segment.maxTimestamp = segment.indexes.maxTimestamp;
     segment.dirty = true;
   }
 
@@ -517,12 +529,12 @@ export class PartitionLog implements Log, CommitTarget {
     this.#queue.addRecord(ticket, done);
   }
 
-  #checkOpen(): void {
+  checkOpen(): void {
     if (this.#closed) throw new VarveError('CLOSED', `${this.name}: the log was closed`);
   }
 
   #checkAccepting(): void {
-    if (this.#closed) this.#checkOpen();
+    if (this.#closed) this.checkOpen();
     const refusal = this.#host.refusal;
     if (refusal !== undefined) throw refusal;
   }

@@ -15,6 +15,7 @@ import { VarveError } from '../errors.js';
 import { CHECKPOINT_FILE, encodeCheckpoint } from '../journal/checkpoint.js';
 import { encodeRelaxed, RecordType } from '../journal/journal-records.js';
 import { type LogState, logKey, newLogState } from '../journal/log-state.js';
+import { MappedSegments } from '../segment/mapped-segments.js';
 import { checkPartition, checkTopicId, checkTopicName, partitionDirectory } from '../segment/file-names.js';
 import { MAX_RUN_BYTES } from './batch-run.js';
 import { Checkpointer } from './checkpointer.js';
@@ -64,6 +65,14 @@ export interface StoreStats {
   readonly checkpoints: number;
   /** Journal bytes that no checkpoint covers yet (estimated). */
   readonly uncoveredJournalBytes: number;
+  readonly segments: {
+    /** Mapped, or with loaded indexes. */
+    readonly mapped: number;
+    /** How often a segment was mapped since the store was opened. */
+    readonly mappings: number;
+    /** How often one was dropped because there were more than `maxMappedSegments`. */
+    readonly evictions: number;
+  };
 }
 
 export class Store {
@@ -82,6 +91,7 @@ export class Store {
   readonly #checkpointer: Checkpointer;
   readonly #timer: NodeJS.Timeout;
   readonly #host: LogHost;
+  readonly #mapped: MappedSegments;
   readonly #logs = new Map<string, PartitionLog>();
   readonly #opening = new Map<string, LogState>();
   readonly #states: Map<string, LogState>;
@@ -102,6 +112,7 @@ export class Store {
     this.#states = found.states;
     this.#reports = found.reports;
     this.#queue = new CommitQueue(options);
+    this.#mapped = new MappedSegments(options.maxMappedSegments);
     this.#journal = ground.disk.openJournal({
       path: JOURNAL_DIRECTORY,
       directoryId: Buffer.from(meta.directoryId, 'hex'),
@@ -207,6 +218,11 @@ export class Store {
       pendingRecords: this.#queue.pendingTickets,
       checkpoints: this.#checkpointer.count,
       uncoveredJournalBytes: this.#checkpointer.uncoveredBytes,
+      segments: {
+        mapped: this.#mapped.count,
+        mappings: this.#mapped.mappings,
+        evictions: this.#mapped.evictions,
+      },
     };
   }
 
@@ -252,7 +268,8 @@ export class Store {
     if (!this.#states.has(key)) await disk.makeDirectory(directory);
     // Also if the rest fails: the directory is there, and its name says the topic id.
     this.#states.set(key, state);
-    const { segments, rebuiltIndexes } = await LogSegments.open(disk, directory, state, options, MAX_RUN_BYTES);
+    const mapped = this.#mapped;
+    const segments = await LogSegments.open({ disk, directory, options, maxRunBytes: MAX_RUN_BYTES, mapped }, state);
     const report = this.#reports.get(key) ?? cleanReport(state);
     this.#reports.delete(key);
     const log = new PartitionLog({
@@ -262,7 +279,7 @@ export class Store {
       segments,
       options,
       replicated,
-      recovery: { ...report, rebuiltIndexes: report.rebuiltIndexes + rebuiltIndexes },
+      recovery: report,
     });
     this.#logs.set(key, log);
     // Durable before the first acknowledgement from memory, and taken back only once nothing is in memory alone.
@@ -343,6 +360,7 @@ export class Store {
       if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') this.#fail(error);
       return;
     }
+    this.#mapped.trim();
     this.#watchJournal();
   }
 

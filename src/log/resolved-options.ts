@@ -17,6 +17,7 @@ const DEFAULT_STORE_OPTIONS: StoreOptions = {
   asyncMaxBytes: 8 * MIB,
   pendingMaxBytes: 64 * MIB,
   checkpointIntervalMs: 5000,
+  maxMappedSegments: 1024,
 };
 
 const DEFAULT_LOG_OPTIONS: LogOptions = {
@@ -38,6 +39,7 @@ export const STORE_RANGES = {
   asyncMaxBytes: [4 * KIB, GIB],
   pendingMaxBytes: [4 * KIB, 4 * GIB],
   checkpointIntervalMs: [1, 3_600_000],
+  maxMappedSegments: [1, 1_000_000],
 } as const satisfies Readonly<Partial<Record<keyof StoreOptions, Range>>>;
 
 export const LOG_RANGES = {

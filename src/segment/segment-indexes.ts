@@ -30,17 +30,13 @@ export class SegmentIndexes {
     this.#maxTimestamp = Math.max(-1, times.lastTimestamp);
   }
 
-  /** Reads the files; undefined when one is missing or does not fit the segment. */
-  static async load(
-    disk: Disk,
-    stem: string,
+  /** From the contents of the files; undefined when one is missing or does not fit the segment. */
+  static fromFiles(
+    offsetBytes: Buffer | undefined,
+    timeBytes: Buffer | undefined,
     extent: SegmentExtent,
     intervalBytes: number,
-  ): Promise<SegmentIndexes | undefined> {
-    const [offsetBytes, timeBytes] = await Promise.all([
-      disk.readFile(`${stem}.index`),
-      disk.readFile(`${stem}.timeindex`),
-    ]);
+  ): SegmentIndexes | undefined {
     if (offsetBytes === undefined || timeBytes === undefined) return undefined;
     const limits = { baseOffset: extent.base, endOffset: extent.end, sizeBytes: extent.length };
     const offsets = OffsetIndex.fromBytes(offsetBytes, limits);

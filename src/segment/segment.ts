@@ -3,15 +3,28 @@
  *
  * Bytes of a segment are written once. It ends by being rolled (the next batch did not fit) or cut (a truncation): either
  * way `length` stays from then on, though the file may be longer (allocated ahead, or cut bytes that nobody reads).
- * A sealed segment found at open is mapped at its first read.
+ * File and indexes are got at their first use, and may be dropped again at any time while all bytes are synced
+ * (`evict`): whoever looks at bytes over more than one event-loop turn holds on to the file and the view, not to the segment.
  *
  * What can go wrong: a header that does not continue the batch before it is CORRUPT_LOG, and so is any read that touches
  * a range known to be damaged. Once a page could not be read, zeros stand in for it: DISK_FAILED.
+ *
+ * Indexes are never believed: an entry counts only if the batch that it names is what the entry says. If not, the search
+ * begins further back, and the indexes are rebuilt before the next asynchronous read.
  */
 import type { SegmentFile } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
-import { BATCH_HEADER_BYTES, baseOffsetAt, batchSizeAt, lastOffsetAt, maxTimestampAt } from '../record/record-batch.js';
+import {
+  BATCH_HEADER_BYTES,
+  baseOffsetAt,
+  batchSizeAt,
+  lastOffsetAt,
+  MAGIC,
+  magicAt,
+  maxTimestampAt,
+} from '../record/record-batch.js';
 import type { SegmentName } from './file-names.js';
+import type { Evictable, MappedSegments } from './mapped-segments.js';
 import type { SegmentIndexes } from './segment-indexes.js';
 
 /** Bytes [from, to) that were durable once and no longer read back right. */
@@ -19,13 +32,29 @@ export interface DamagedRange {
   readonly from: number;
   readonly to: number;
   readonly reason: string;
+  /** Offset of the batch at `to`, if that is known: a search for what lies behind goes on there. */
+  readonly endOffset?: number;
+}
+
+/** How a segment gets at its files. */
+export interface SegmentSource {
+  readonly mapped: MappedSegments;
+  openFile(segment: Segment): SegmentFile;
+  /** What the index files hold; undefined when one is missing or cannot be right. */
+  readIndexesSync(segment: Segment): SegmentIndexes | undefined;
+  readIndexes(segment: Segment): Promise<SegmentIndexes | undefined>;
+  /** Empty ones, to be filled by a walk. */
+  emptyIndexes(segment: Segment): SegmentIndexes;
+  /** By a scan of the file, off the event loop. Undefined when the scan did not get to the end: then the log is at fault. */
+  rebuildIndexes(segment: Segment): Promise<SegmentIndexes | undefined>;
+  /** Indexes had to be made anew. */
+  onRebuilt(segment: Segment): void;
 }
 
 export interface SegmentParts {
   readonly name: SegmentName;
   /** Of the .log file. */
   readonly path: string;
-  readonly indexes: SegmentIndexes;
   /** Place of the segment's first byte in the log as a whole. */
   readonly place: number;
   /** Bytes of whole batches. */
@@ -33,25 +62,48 @@ export interface SegmentParts {
   /** Offset after the last record. */
   readonly end: number;
   readonly damaged: readonly DamagedRange[];
-  /** Called once, at the first use. */
-  readonly open: () => SegmentFile;
+  /** It is appended to. */
+  readonly isActive: boolean;
+  /** Its index files are on disk, and all its bytes. */
+  readonly sealed: boolean;
+  /** −1: no timestamp; infinite: not known. */
+  readonly maxTimestamp: number;
+  readonly source: SegmentSource;
+  /** If it is known already. */
+  readonly file?: SegmentFile | undefined;
+  readonly indexes?: SegmentIndexes | undefined;
 }
 
-export class Segment implements SegmentName {
+export class Segment implements SegmentName, Evictable {
   readonly base: number;
   readonly tag: number;
   readonly path: string;
-  readonly indexes: SegmentIndexes;
   readonly place: number;
-  readonly damaged: readonly DamagedRange[];
   length: number;
   end: number;
+  maxTimestamp: number;
+  isActive: boolean;
+  /** Its index files are on disk, and it ended: opening the log needs nothing of it but its checkpoint row. */
+  sealed: boolean;
   /** Stored bytes that no sync of the file covers yet. */
   dirty = false;
+  /** Work under way that needs the file: a sync. */
+  pins = 0;
   /** When `length` reaches this, the next bytes are prepared. */
   prepareAt = 0;
-  readonly #open: () => SegmentFile;
+  /** Bytes from here on were stored through this mapping: they are in memory, as far as anybody can know. */
+  residentFrom: number;
+  recentlyUsed = false;
+  #damaged: readonly DamagedRange[];
+  readonly #source: SegmentSource;
   #file: SegmentFile | undefined;
+  #indexes: SegmentIndexes | undefined;
+  /** An entry was not what it said. */
+  #indexesAreWrong = false;
+  /** A scan met a fault in the log itself. */
+  #isUnscannable = false;
+  #loading: Promise<void> | undefined;
+  #isHeld = false;
   #closed = false;
   #bytes: Buffer | undefined;
 
@@ -59,24 +111,46 @@ export class Segment implements SegmentName {
     this.base = parts.name.base;
     this.tag = parts.name.tag;
     this.path = parts.path;
-    this.indexes = parts.indexes;
     this.place = parts.place;
     this.length = parts.length;
     this.end = parts.end;
-    this.damaged = parts.damaged;
-    this.#open = parts.open;
+    this.maxTimestamp = parts.maxTimestamp;
+    this.isActive = parts.isActive;
+    this.sealed = parts.sealed;
+    this.residentFrom = parts.length;
+    this.#damaged = parts.damaged;
+    this.#source = parts.source;
+    this.#indexes = parts.indexes;
+    this.#file = parts.file;
+    if (parts.file !== undefined) this.#hold();
   }
 
+  /** Mapped at the first use. */
   get file(): SegmentFile {
-    if (this.#file === undefined) {
-      if (this.#closed) throw new VarveError('CLOSED', `${this.path}: the segment is closed`);
-      this.#file = this.#open();
-    }
-    return this.#file;
+    this.recentlyUsed = true;
+    return this.#file ?? this.#map();
+  }
+
+  get isMapped(): boolean {
+    return this.#file !== undefined;
+  }
+
+  /** Loaded, or made by a walk over the headers, at the first use. */
+  get indexes(): SegmentIndexes {
+    this.recentlyUsed = true;
+    return this.#indexes ?? this.#loadIndexes();
+  }
+
+  get hasUnsavedIndexes(): boolean {
+    return this.#indexes?.dirty ?? false;
   }
 
   get isClosed(): boolean {
     return this.#closed;
+  }
+
+  get damaged(): readonly DamagedRange[] {
+    return this.#damaged;
   }
 
   /** Path of the segment's files without the extension. */
@@ -92,38 +166,70 @@ export class Segment implements SegmentName {
 
   /** @throws VarveError DISK_FAILED */
   view(position: number, length: number): Buffer {
-    const view = this.file.view(position, length);
-    this.checkReadable();
+    const { file } = this;
+    const view = file.view(position, length);
+    checkReadable(file);
     return view;
   }
 
-  /**
-   * To be called after bytes were looked at, before anybody relies on them.
-   * @throws VarveError DISK_FAILED when a page of the file was lost: what was read may be zeros in its place
-   */
-  checkReadable(): void {
-    if (this.#file?.poisoned) throw this.#unreadable();
+  /** Undefined when bytes and indexes are at hand; else a promise of that. Failures show again at the use itself. */
+  prepareLookup(): Promise<void> | undefined {
+    if (this.#indexes !== undefined && (!this.#indexesAreWrong || this.#isUnscannable)) return undefined;
+    this.#loading ??= this.#loadIndexesAsync().finally(() => {
+      this.#loading = undefined;
+    });
+    return this.#loading;
+  }
+
+  /** For a segment whose largest timestamp is not known; it stays so where the batches cannot be read. */
+  async findMaxTimestamp(): Promise<void> {
+    await this.prepareLookup();
+    if (this.#indexes !== undefined) this.maxTimestamp = this.#indexes.maxTimestamp;
+  }
+
+  /** Reads pages off the event loop; undefined when they are in memory as far as anybody can know. */
+  warm(position: number, length: number): Promise<void> | undefined {
+    const end = Math.min(position + length, this.length);
+    if (position >= end || (this.isMapped && position >= this.residentFrom)) return undefined;
+    return this.file.touch(position, end - position);
+  }
+
+  evict(): boolean {
+    if (this.dirty || this.pins > 0) return false;
+    this.#drop();
+    if (!this.isActive && this.sealed && !this.hasUnsavedIndexes) this.#indexes = undefined;
+    return true;
   }
 
   /** Drops the engine's reference to the mapping; views that are held stay valid. */
   close(): void {
     this.#closed = true;
-    this.#bytes = undefined;
-    this.#file?.close();
-    this.#file = undefined;
+    this.#drop();
+    this.#source.mapped.remove(this);
   }
 
   /** The segment ends at `length` = `end` from now on. */
   cut(length: number, end: number): void {
+    const { indexes } = this;
     this.length = length;
     this.end = end;
+    this.isActive = false;
+    this.sealed = false;
     this.#bytes = undefined;
-    this.indexes.truncateTo(end);
+    indexes.truncateTo(end);
     const bytes = this.bytes;
-    for (let position = this.indexes.offsets.lastPosition; position < length; ) {
-      this.indexes.addTimestamp(maxTimestampAt(bytes, position), lastOffsetAt(bytes, position));
+    for (let position = indexes.offsets.lastPosition; position < length; ) {
+      indexes.addTimestamp(maxTimestampAt(bytes, position), lastOffsetAt(bytes, position));
       position = this.checkedEnd(bytes, position, -1);
     }
+    this.maxTimestamp = indexes.maxTimestamp;
+  }
+
+  /** From now on reads of the range are refused. */
+  addDamage(ranges: readonly DamagedRange[]): void {
+    const known = (range: DamagedRange): boolean =>
+      this.#damaged.some((other) => other.from <= range.from && range.to <= other.to);
+    this.#damaged = [...this.#damaged, ...ranges.filter((range) => !known(range))].sort((a, b) => a.from - b.from);
   }
 
   /**
@@ -131,11 +237,16 @@ export class Segment implements SegmentName {
    * @throws VarveError CORRUPT_LOG
    */
   positionOf(offset: number): number {
-    let position = this.indexes.offsets.lookup(offset);
-    if (this.damaged.length > 0) this.#checkDamage(position);
     const bytes = this.bytes;
+    let position = this.#startFor(bytes, offset);
     let expected = -1;
     while (position < this.length) {
+      const damage = this.#damageAt(position);
+      if (damage?.endOffset !== undefined && offset >= damage.endOffset) {
+        position = damage.to;
+        expected = damage.endOffset;
+        continue;
+      }
       const next = this.checkedEnd(bytes, position, expected);
       const end = lastOffsetAt(bytes, position) + 1;
       if (offset < end) {
@@ -150,7 +261,7 @@ export class Segment implements SegmentName {
 
   /** Position after the batch at `position`, which must fit in the segment and start at offset `expected` (−1: any). */
   checkedEnd(bytes: Buffer, position: number, expected: number): number {
-    if (this.damaged.length > 0) this.#checkDamage(position);
+    if (this.#damaged.length > 0) this.#checkDamage(position);
     if (position + BATCH_HEADER_BYTES > this.length) throw this.corrupt(position, 'a batch header is cut short');
     const end = position + batchSizeAt(bytes, position);
     if (end < position + BATCH_HEADER_BYTES || end > this.length) {
@@ -163,27 +274,146 @@ export class Segment implements SegmentName {
   }
 
   isDamagedAt(position: number): boolean {
-    return this.damaged.some((range) => position >= range.from && position < range.to);
+    return this.#damageAt(position) !== undefined;
   }
 
   corrupt(position: number, what: string): VarveError {
-    if (this.#file?.poisoned) return this.#unreadable();
+    if (this.#file?.poisoned) return unreadable(this.path);
     return new VarveError(
       'CORRUPT_LOG',
       `${this.path}, position ${position}: ${what}. Nothing was deleted, and offsets outside the damage still read; restore this replica from a peer or a backup`,
     );
   }
 
-  #unreadable(): VarveError {
-    return new VarveError(
-      'DISK_FAILED',
-      `${this.path}: a page of the file could not be read (the device failed, or somebody shortened the file); check the disk, then open the store again`,
-    );
+  /**
+   * An offset in this segment below which no record is as young as `timestamp`.
+   * @throws VarveError CORRUPT_LOG
+   */
+  lookupTimestamp(timestamp: number): number {
+    const { times } = this.indexes;
+    const bytes = this.bytes;
+    for (let entry = times.entryBefore(timestamp); entry >= 0; entry--) {
+      const offset = times.offsetAt(entry);
+      const position = this.positionOf(offset);
+      if (maxTimestampAt(bytes, position) === times.timestampAt(entry) && lastOffsetAt(bytes, position) === offset) {
+        return offset;
+      }
+      this.#indexesAreWrong = true;
+    }
+    return this.base;
+  }
+
+  /** Position from which a walk finds `offset`: that of the last index entry at or below it that is true. */
+  #startFor(bytes: Buffer, offset: number): number {
+    const { offsets } = this.indexes;
+    for (let entry = offsets.entryFor(offset); entry >= 0; entry--) {
+      const position = offsets.positionAt(entry);
+      // Whatever stands where bytes are damaged says nothing about the index.
+      if (this.#damageAt(position) !== undefined) continue;
+      if (startsBatch(bytes, position, this.length, offsets.offsetAt(entry))) return position;
+      this.#indexesAreWrong = true;
+    }
+    return 0;
+  }
+
+  #map(): SegmentFile {
+    if (this.#closed) throw new VarveError('CLOSED', `${this.path}: the segment is closed`);
+    const file = this.#source.openFile(this);
+    this.#file = file;
+    this.residentFrom = this.length;
+    this.#hold();
+    return file;
+  }
+
+  #hold(): void {
+    if (this.#isHeld) return;
+    this.#isHeld = true;
+    this.#source.mapped.add(this);
+  }
+
+  #drop(): void {
+    this.#isHeld = false;
+    this.#bytes = undefined;
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
+  #keepIndexes(indexes: SegmentIndexes): SegmentIndexes {
+    this.#indexes = indexes;
+    this.#indexesAreWrong = false;
+    if (!this.isActive) this.#hold();
+    return indexes;
+  }
+
+  #loadIndexes(): SegmentIndexes {
+    if (this.#closed) throw new VarveError('CLOSED', `${this.path}: the segment is closed`);
+    return this.#keepIndexes(this.#source.readIndexesSync(this) ?? this.#walkedIndexes());
+  }
+
+  async #loadIndexesAsync(): Promise<void> {
+    const { length } = this;
+    const indexes = this.#indexesAreWrong ? undefined : await this.#source.readIndexes(this);
+    const wanted = indexes ?? (this.#isUnscannable ? undefined : await this.#source.rebuildIndexes(this));
+    this.#isUnscannable ||= wanted === undefined && this.length === length;
+    // Meanwhile it may have been closed, cut or appended to, or somebody was in a hurry.
+    const isNeeded = this.#indexes === undefined || this.#indexesAreWrong;
+    this.#indexesAreWrong = false;
+    if (this.#closed || this.length !== length || !isNeeded || wanted === undefined) return;
+    this.#keepIndexes(wanted);
+    if (indexes === undefined) this.#noteRebuilt();
+  }
+
+  /** From the headers alone, as far as they join on to each other: what lies behind a fault is found by walking, or not at all. */
+  #walkedIndexes(): SegmentIndexes {
+    const indexes = this.#source.emptyIndexes(this);
+    const bytes = this.bytes;
+    for (let position = 0, expected = this.base; position < this.length; ) {
+      if (!startsBatch(bytes, position, this.length, expected)) break;
+      const last = lastOffsetAt(bytes, position);
+      if (last < expected || !Number.isSafeInteger(last)) break;
+      indexes.add(position, expected, last, maxTimestampAt(bytes, position));
+      position += batchSizeAt(bytes, position);
+      expected = last + 1;
+    }
+    this.#noteRebuilt();
+    return indexes;
+  }
+
+  #noteRebuilt(): void {
+    this.sealed = false;
+    if (this.length > 0) this.#source.onRebuilt(this);
+  }
+
+  #damageAt(position: number): DamagedRange | undefined {
+    if (this.#damaged.length === 0) return undefined;
+    return this.#damaged.find((range) => position >= range.from && position < range.to);
   }
 
   #checkDamage(position: number): void {
-    for (const range of this.damaged) {
-      if (position >= range.from && position < range.to) throw this.corrupt(range.from, range.reason);
-    }
+    const range = this.#damageAt(position);
+    if (range !== undefined) throw this.corrupt(range.from, range.reason);
   }
+}
+
+/** True when a whole batch that starts at `offset` lies at `position`, as far as its header tells. */
+function startsBatch(bytes: Buffer, position: number, length: number, offset: number): boolean {
+  if (position + BATCH_HEADER_BYTES > length || magicAt(bytes, position) !== MAGIC) return false;
+  const size = batchSizeAt(bytes, position);
+  if (size < BATCH_HEADER_BYTES || position + size > length) return false;
+  return bytes.readUInt32BE(position) * 2 ** 32 + bytes.readUInt32BE(position + 4) === offset;
+}
+
+/**
+ * To be called after bytes of a file were looked at, before anybody relies on them.
+ * @throws VarveError DISK_FAILED when a page of the file was lost: what was read may be zeros in its place
+ */
+export function checkReadable(file: SegmentFile): void {
+  if (file.poisoned) throw unreadable(file.path);
+}
+
+function unreadable(path: string): VarveError {
+  return new VarveError(
+    'DISK_FAILED',
+    `${path}: a page of the file could not be read (the device failed, or somebody shortened the file); check the disk, then open the store again`,
+  );
 }
