@@ -13,8 +13,14 @@ export const ERROR_CODES = [
   'INVALID_TOPIC',
   /** The bytes are not a well-formed record batch (magic 2). */
   'CORRUPT_BATCH',
-  /** A well-formed batch that the producer path refuses: control bit set, or record count ≠ last offset delta + 1. */
+  /** A well-formed batch that the producer path refuses: control bit set, record count ≠ last offset delta + 1, or producer fields that cannot be. */
   'INVALID_BATCH',
+  /** A gap in the sequence numbers of an idempotent producer: a batch before this one is missing. Nothing was appended. */
+  'OUT_OF_ORDER_SEQUENCE',
+  /** A newer epoch of this producer id has written: somebody else took its place. Nothing was appended. */
+  'PRODUCER_FENCED',
+  /** A transaction marker of an older transaction coordinator. Nothing was appended. */
+  'COORDINATOR_FENCED',
   /** A batch larger than the limit. */
   'BATCH_TOO_LARGE',
   /** The batch names a compression codec this build does not know, or its data does not decompress. */

@@ -50,6 +50,7 @@ export const LENGTH_OVERHEAD = 12;
 export const CRC_START = ATTRIBUTES_AT;
 
 export const MAGIC = 2;
+export const NO_PRODUCER_ID = -1;
 
 export const CODEC_MASK = 0x07;
 export const LOG_APPEND_TIME_BIT = 0x08;
@@ -112,9 +113,9 @@ export function readBatchHeader(buf: Buffer, pos: number): BatchHeader {
     lastOffsetDelta,
     baseTimestamp: baseTimestampAt(buf, pos),
     maxTimestamp: maxTimestampAt(buf, pos),
-    producerId: readSafeInt64(buf, pos + PRODUCER_ID_AT, 'producer id'),
-    producerEpoch: buf.readInt16BE(pos + PRODUCER_EPOCH_AT),
-    baseSequence: buf.readInt32BE(pos + BASE_SEQUENCE_AT),
+    producerId: producerIdAt(buf, pos),
+    producerEpoch: producerEpochAt(buf, pos),
+    baseSequence: baseSequenceAt(buf, pos),
     recordCount: recordCountAt(buf, pos),
   };
 }
@@ -180,9 +181,22 @@ export function maxTimestampAt(buf: Buffer, pos: number): number {
   return readSafeInt64(buf, pos + MAX_TIMESTAMP_AT, 'max timestamp');
 }
 
+/** True for batches of an idempotent producer, and for transaction markers. Looks at one half of the id only. */
+export function hasProducerAt(buf: Buffer, pos: number): boolean {
+  return buf.readInt32BE(pos + PRODUCER_ID_AT) >= 0;
+}
+
 /** −1: none. */
 export function producerIdAt(buf: Buffer, pos: number): number {
   return readSafeInt64(buf, pos + PRODUCER_ID_AT, 'producer id');
+}
+
+export function producerEpochAt(buf: Buffer, pos: number): number {
+  return buf.readInt16BE(pos + PRODUCER_EPOCH_AT);
+}
+
+export function baseSequenceAt(buf: Buffer, pos: number): number {
+  return buf.readInt32BE(pos + BASE_SEQUENCE_AT);
 }
 
 export function recordCountAt(buf: Buffer, pos: number): number {
@@ -208,8 +222,11 @@ export function writeInt64(buf: Buffer, at: number, value: number): void {
   buf.writeUInt32BE(value - high * TWO_32, at + 4);
 }
 
-/** Reads an i64 that must be a safe integer. */
-function readSafeInt64(buf: Buffer, at: number, what: string): number {
+/**
+ * Reads an i64 that must be a safe integer.
+ * @throws VarveError CORRUPT_BATCH
+ */
+export function readSafeInt64(buf: Buffer, at: number, what: string): number {
   const high = buf.readInt32BE(at);
   if (high < -HIGH_LIMIT || high >= HIGH_LIMIT) throw unrepresentable(buf, at, what);
   const value = high * TWO_32 + buf.readUInt32BE(at + 4);

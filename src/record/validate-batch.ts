@@ -1,8 +1,8 @@
 /**
  * Judges whole batches before they are stored. Two doors:
  *
- *   validateProducedBatch   what producers send: also refuses control batches, delete horizons, and a record count that does not match
- *                           the offsets the batch would take (INVALID_BATCH)
+ *   validateProducedBatch   what producers send: also refuses control batches, delete horizons, a record count that does
+ *                           not match the offsets the batch would take, and half a producer (INVALID_BATCH)
  *   validateStoredBatch     what the leader of the partition sends, or what lies on disk: control batches are fine, and
  *                           so are batches that compaction thinned out or emptied
  *
@@ -14,6 +14,7 @@ import { VarveError } from '../errors.js';
 import {
   BATCH_HEADER_BYTES,
   baseOffsetAt,
+  baseSequenceAt,
   baseTimestampAt,
   batchSizeAt,
   CRC_START,
@@ -22,11 +23,16 @@ import {
   crcAt,
   deleteHorizonAt,
   epochAt,
+  hasProducerAt,
   isControlAt,
+  isTransactionalAt,
   lastOffsetDeltaAt,
   MAGIC,
   magicAt,
   maxTimestampAt,
+  NO_PRODUCER_ID,
+  producerEpochAt,
+  producerIdAt,
   recordCountAt,
 } from './record-batch.js';
 
@@ -58,6 +64,7 @@ export function validateProducedBatch(buf: Buffer, pos: number, limit: number, m
     );
   }
   checkCrc(buf, pos, size);
+  checkProducer(buf, pos);
   return size;
 }
 
@@ -88,6 +95,24 @@ export function validateStoredBatch(buf: Buffer, pos: number, limit: number, max
   }
   checkCrc(buf, pos, size);
   return size;
+}
+
+/** Who names itself gives an epoch and a sequence; who does not can't be in a transaction. */
+function checkProducer(buf: Buffer, pos: number): void {
+  if (hasProducerAt(buf, pos)) {
+    const epoch = producerEpochAt(buf, pos);
+    const sequence = baseSequenceAt(buf, pos);
+    if (epoch >= 0 && sequence >= 0) return;
+    throw new VarveError(
+      'INVALID_BATCH',
+      `record batch at position ${pos}: producer ${producerIdAt(buf, pos)} with epoch ${epoch} and sequence ${sequence}; both start at 0`,
+    );
+  }
+  const producerId = producerIdAt(buf, pos);
+  if (producerId !== NO_PRODUCER_ID || isTransactionalAt(buf, pos)) {
+    const what = producerId === NO_PRODUCER_ID ? 'transactional, but without a producer id' : `producer ${producerId}`;
+    throw new VarveError('INVALID_BATCH', `record batch at position ${pos}: ${what}; producer ids start at 0`);
+  }
 }
 
 /** True when the CRC32C in the header matches the bytes. The size must have been checked. */
@@ -139,6 +164,7 @@ export function checkStructure(buf: Buffer, pos: number, limit: number, maxBatch
   // Read for their range checks.
   baseTimestampAt(buf, pos);
   maxTimestampAt(buf, pos);
+  producerIdAt(buf, pos);
   return size;
 }
 
