@@ -37,6 +37,8 @@ export interface LogState {
   readonly segments: readonly SegmentState[];
   /** Leader epochs and the offsets they start at, both rising. */
   readonly epochs: readonly (readonly [epoch: number, start: number])[];
+  /** Batches below this leave no trace in the producer state. Default 0. */
+  readonly producersEmptyBelow?: number;
 }
 
 export function newLogState(topic: string, partition: number, topicId: string): LogState {

@@ -6,15 +6,20 @@ import {
   baseOffsetAt,
   batchSizeAt,
   epochAt,
+  hasProducerAt,
   isControlAt,
   lastOffsetAt,
   lastOffsetDeltaAt,
   stampBatch,
 } from '../record/record-batch.js';
+import type { TransactionResult } from '../record/transaction-marker.js';
 import { validateProducedBatch, validateStoredBatch } from '../record/validate-batch.js';
 
 /** The largest run given to one append: what one frame can carry. */
 export const MAX_RUN_BYTES = 8 * 1024 * 1024;
+
+const MAX_INT16 = 0x7fff;
+const MAX_INT32 = 0x7fff_ffff;
 
 /** @throws VarveError INVALID_ARGUMENT */
 export function checkRunSize(start: number, end: number, name: string): void {
@@ -27,19 +32,50 @@ export function checkRunSize(start: number, end: number, name: string): void {
 }
 
 /**
- * What a producer sent: every batch is checked, then all are stamped, in place.
- * @returns the offset after the run
+ * What a producer sent.
+ * @returns true when a batch of it has a producer id
  * @throws VarveError CORRUPT_BATCH, INVALID_BATCH, BATCH_TOO_LARGE, UNSUPPORTED_CODEC
  */
-export function stampProduced(
-  bytes: Buffer,
-  start: number,
-  end: number,
-  baseOffset: number,
-  epoch: number,
-  maxBatchBytes: number,
-): number {
-  for (let pos = start; pos < end; ) pos += validateProducedBatch(bytes, pos, end, maxBatchBytes);
+export function checkProduced(bytes: Buffer, start: number, end: number, maxBatchBytes: number): boolean {
+  let hasProducer = false;
+  for (let pos = start; pos < end; ) {
+    const size = validateProducedBatch(bytes, pos, end, maxBatchBytes);
+    if (hasProducerAt(bytes, pos)) hasProducer = true;
+    pos += size;
+  }
+  return hasProducer;
+}
+
+/** @throws VarveError INVALID_ARGUMENT */
+export function checkMarkerArguments(
+  producerId: number,
+  producerEpoch: number,
+  result: TransactionResult,
+  coordinatorEpoch: number,
+  name: string,
+): void {
+  const numbersFit =
+    Number.isSafeInteger(producerId) &&
+    producerId >= 0 &&
+    isWithin(producerEpoch, MAX_INT16) &&
+    isWithin(coordinatorEpoch, MAX_INT32);
+  if (numbersFit && (result === 'commit' || result === 'abort')) return;
+  throw new VarveError(
+    'INVALID_ARGUMENT',
+    `${name}: a marker '${result}' of producer ${producerId}, epoch ${producerEpoch}, coordinator epoch ${coordinatorEpoch}: give 'commit' or 'abort', and whole numbers from 0 that fit in 53, 16 and 32 bits`,
+  );
+}
+
+function isWithin(value: number, max: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= max;
+}
+
+/**
+ * Stamps checked batches, in place.
+ * @returns the offset after the run
+ * @throws VarveError INVALID_BATCH
+ */
+export function stampProduced(bytes: Buffer, start: number, end: number, baseOffset: number, epoch: number): number {
   let offset = baseOffset;
   for (let pos = start; pos < end; pos += batchSizeAt(bytes, pos)) {
     stampBatch(bytes, pos, offset, epoch);

@@ -5,7 +5,8 @@
  *      older files were submitted before, so the captured state covers them).
  *   2. Flush the journal: what was captured is durable.
  *   3. Per changed log: sync its dirty segments, write the indexes of sealed ones, set aside files that truncations
- *      removed, write the epoch file, sync the directory. Now the segments need no journal.
+ *      removed, write the producer snapshot that a roll made due and the epoch file, sync the directory. Now the segments
+ *      need no journal.
  *   4. Replace the checkpoint file.
  *   5. Recycle the older journal files, delete what was set aside.
  *
@@ -18,6 +19,7 @@ import { type LogState, logKey } from '../journal/log-state.js';
 import type { CommitQueue } from './commit-queue.js';
 import type { SegmentWork } from './log-segments.js';
 import type { PartitionLog } from './partition-log.js';
+import type { SnapshotWork } from './partition-producers.js';
 
 export const EPOCH_FILE = 'leader-epoch-checkpoint';
 
@@ -45,6 +47,8 @@ interface LogWork {
   readonly log: PartitionLog;
   readonly work: SegmentWork;
   readonly state: LogState;
+  /** The producer snapshot that is due. */
+  readonly snapshot: SnapshotWork | undefined;
 }
 
 export class Checkpointer {
@@ -88,12 +92,13 @@ export class Checkpointer {
     const ticket = journal.lastTicket;
     const coveredBytes = queue.journalledBytes;
     const work: LogWork[] = [];
-    for (const log of logs.values()) work.push({ log, work: log.segments.takeWork(), state: log.state() });
+    const closing = options.closing ?? false;
+    for (const log of logs.values()) work.push(takeWork(log, closing));
     const closed = [...states].filter(([key]) => !logs.has(key)).map(([, state]) => state);
 
     try {
       await journal.flush();
-      await this.#makeAllDurable(work, options.closing ?? false);
+      await this.#makeAllDurable(work, closing);
       const checkpoint = encodeCheckpoint({
         sequence: this.#sequence + 1,
         directoryId: this.#parts.directoryId,
@@ -122,7 +127,7 @@ export class Checkpointer {
 
   /** Makes one log durable in its own files. @returns its state, which then needs no journal */
   async closeLog(log: PartitionLog): Promise<LogState> {
-    const work = { log, work: log.segments.takeWork(), state: log.state() };
+    const work = takeWork(log, true);
     await this.#parts.journal.flush();
     await this.#makeDurable(work, true);
     return work.state;
@@ -138,8 +143,9 @@ export class Checkpointer {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  async #makeDurable({ log, work }: LogWork, closing: boolean): Promise<void> {
+  async #makeDurable({ log, work, snapshot }: LogWork, closing: boolean): Promise<void> {
     await log.segments.doWork(work);
+    if (snapshot !== undefined) await log.producers.write(snapshot);
     if (closing) await log.segments.saveActiveIndexes();
     const epochs = log.epochFile();
     const text = epochs.toString('latin1');
@@ -148,4 +154,10 @@ export class Checkpointer {
       this.#epochFiles.set(log.directory, text);
     }
   }
+}
+
+function takeWork(log: PartitionLog, closing: boolean): LogWork {
+  log.producers.expire(Date.now(), log.options.producerIdExpirationMs);
+  const snapshot = log.producers.capture(closing ? 'now' : 'roll');
+  return { log, work: log.segments.takeWork(), state: log.state(), snapshot };
 }

@@ -18,8 +18,9 @@ import {
 import type { Record } from '../record/types.js';
 import { checkReadable } from '../segment/segment.js';
 import type { SegmentList } from '../segment/segment-list.js';
+import { AbortedRecords } from './aborted-records.js';
 import type { BatchLocator } from './batch-locator.js';
-import type { ReadOptions, ReadResult, ReadViewsResult } from './log.js';
+import type { AbortedRange, ReadLimit, ReadOptions, ReadResult, ReadViewsResult } from './log.js';
 
 const DEFAULT_MAX_BYTES = 1024 * 1024;
 /** Of a segment that is walked over. */
@@ -34,6 +35,9 @@ export interface ReadableLog {
   readonly start: number;
   readonly end: number;
   readonly highWatermark: number;
+  readonly lastStableOffset: number;
+  /** Aborted transactions with records in [from, to), by first offset. */
+  abortedBetween(from: number, to: number): Promise<readonly AbortedRange[]>;
   /** @throws VarveError CLOSED */
   checkOpen(): void;
 }
@@ -42,6 +46,7 @@ interface Waiter {
   readonly offset: number;
   readonly maxBytes: number;
   readonly minBytes: number;
+  readonly limit: ReadLimit;
   readonly resolve: (found: FoundViews) => void;
   readonly reject: (error: unknown) => void;
   timer: NodeJS.Timeout | undefined;
@@ -65,10 +70,10 @@ export class LogReader {
     this.#locator = locator;
   }
 
-  viewsFrom(offset: number, maxBytes: number, limit: 'committed' | 'end'): ReadViewsResult {
+  viewsFrom(offset: number, maxBytes: number, limit: ReadLimit): ReadViewsResult {
     this.#checkRange(offset);
     const log = this.#log;
-    this.#locator.extend(offset, maxBytes, limit === 'end' ? log.end : log.highWatermark);
+    this.#locator.extend(offset, maxBytes, this.#limitOf(limit));
     return {
       views: this.#locator.to > this.#locator.from ? this.#locator.views() : [],
       nextOffset: this.#locator.next,
@@ -77,10 +82,10 @@ export class LogReader {
   }
 
   /** Undefined: what `viewsFrom` would look at is in memory. */
-  warm(offset: number, maxBytes: number, limit: 'committed' | 'end'): Promise<void> | undefined {
-    const { start, end, highWatermark } = this.#log;
+  warm(offset: number, maxBytes: number, limit: ReadLimit): Promise<void> | undefined {
+    const { start, end } = this.#log;
     if (!(offset >= start && offset <= end)) return undefined;
-    return this.#locator.warm(offset, maxBytes, limit === 'end' ? end : highWatermark);
+    return this.#locator.warm(offset, maxBytes, this.#limitOf(limit));
   }
 
   async readViews(offset: number, options: ReadOptions): Promise<ReadViewsResult> {
@@ -89,12 +94,13 @@ export class LogReader {
 
   async read(offset: number, options: ReadOptions): Promise<ReadResult> {
     const { result, files } = await this.#find(offset, options);
-    const { views, nextOffset, highWatermark } = result;
+    const { views, nextOffset, highWatermark, abortedTransactions } = result;
+    const aborted = abortedTransactions === undefined ? undefined : new AbortedRecords(abortedTransactions);
     const records: Record[] = [];
     for (const view of views) {
       for (let position = 0; position < view.length; ) {
         const end = position + batchSizeAt(view, position);
-        if (!isControlAt(view, position)) {
+        if (!aborted?.skips(view, position) && !isControlAt(view, position)) {
           for (const record of await this.#decode(view, position, end, files)) {
             if (record.offset >= offset) records.push(record);
           }
@@ -143,14 +149,13 @@ export class LogReader {
     return undefined;
   }
 
-  /** The high watermark moved. */
+  /** The high watermark moved, and perhaps the last stable offset with it. */
   wake(): void {
     if (this.#waiters.length === 0) return;
-    const highWatermark = this.#log.highWatermark;
     const waiting: Waiter[] = [];
     const due: Waiter[] = [];
     for (const waiter of this.#waiters) {
-      if (highWatermark > waiter.offset && this.#isDue(waiter)) due.push(waiter);
+      if (this.#limitOf(waiter.limit) > waiter.offset && this.#isDue(waiter)) due.push(waiter);
       else waiting.push(waiter);
     }
     this.#waiters = waiting;
@@ -174,17 +179,18 @@ export class LogReader {
   #isDue(waiter: Waiter): boolean {
     if (waiter.minBytes <= 1) return true;
     try {
-      this.#locator.extend(waiter.offset, waiter.maxBytes, this.#log.highWatermark);
+      const limit = this.#limitOf(waiter.limit);
+      this.#locator.extend(waiter.offset, waiter.maxBytes, limit);
       // A whole batch that does not fit any more ends the wait as well.
-      return this.#locator.to - this.#locator.from >= waiter.minBytes || this.#locator.next < this.#log.highWatermark;
+      return this.#locator.to - this.#locator.from >= waiter.minBytes || this.#locator.next < limit;
     } catch {
       return true;
     }
   }
 
-  #enough(result: ReadViewsResult, minBytes: number): boolean {
+  #enough(result: ReadViewsResult, minBytes: number, limit: ReadLimit): boolean {
     if (result.views.length === 0) return minBytes <= 0;
-    if (result.nextOffset < result.highWatermark) return true;
+    if (result.nextOffset < this.#limitOf(limit)) return true;
     let bytes = 0;
     for (const view of result.views) bytes += view.length;
     return bytes >= minBytes;
@@ -195,7 +201,7 @@ export class LogReader {
     const at = this.#waiters.indexOf(waiter);
     if (at >= 0) this.#waiters.splice(at, 1);
     try {
-      waiter.resolve(this.#found(this.viewsFrom(waiter.offset, waiter.maxBytes, 'committed')));
+      waiter.resolve(this.#found(this.viewsFrom(waiter.offset, waiter.maxBytes, waiter.limit)));
     } catch (error) {
       waiter.reject(error);
     }
@@ -207,18 +213,28 @@ export class LogReader {
   }
 
   async #find(offset: number, options: ReadOptions): Promise<FoundViews> {
+    if (limitFor(options) === 'committed') return this.#poll(offset, options, 'committed');
+    const { result, files } = await this.#poll(offset, options, 'stable');
+    const [first] = result.views;
+    const aborted =
+      first === undefined ? [] : await this.#log.abortedBetween(baseOffsetAt(first, 0), result.nextOffset);
+    const abortedTransactions = aborted.map(({ producerId, firstOffset }) => ({ producerId, firstOffset }));
+    return { result: { ...result, abortedTransactions }, files };
+  }
+
+  async #poll(offset: number, options: ReadOptions, limit: ReadLimit): Promise<FoundViews> {
     const maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
     const minBytes = Math.min(options.minBytes ?? 0, maxBytes);
     const maxWaitMs = options.maxWaitMs ?? 0;
-    const cold = this.warm(offset, maxBytes, 'committed');
+    const cold = this.warm(offset, maxBytes, limit);
     if (cold !== undefined) {
       await cold;
       this.#log.checkOpen();
     }
-    const result = this.viewsFrom(offset, maxBytes, 'committed');
-    if (maxWaitMs <= 0 || this.#enough(result, minBytes)) return this.#found(result);
+    const result = this.viewsFrom(offset, maxBytes, limit);
+    if (maxWaitMs <= 0 || this.#enough(result, minBytes, limit)) return this.#found(result);
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { offset, maxBytes, minBytes, resolve, reject, timer: undefined };
+      const waiter: Waiter = { offset, maxBytes, minBytes, limit, resolve, reject, timer: undefined };
       waiter.timer = setTimeout(() => this.#answer(waiter), Math.min(maxWaitMs, MAX_TIMER_MS));
       this.#waiters.push(waiter);
     });
@@ -242,6 +258,11 @@ export class LogReader {
     }
   }
 
+  #limitOf(limit: ReadLimit): number {
+    const log = this.#log;
+    return limit === 'committed' ? log.highWatermark : limit === 'end' ? log.end : log.lastStableOffset;
+  }
+
   #checkRange(offset: number): void {
     const { name, start, end } = this.#log;
     if (offset >= start && offset <= end && Number.isInteger(offset)) return;
@@ -250,4 +271,14 @@ export class LogReader {
       `${name}: offset ${offset} is outside the log, which holds [${start}, ${end}); read on from one of its ends`,
     );
   }
+}
+
+/** @throws VarveError INVALID_ARGUMENT */
+function limitFor({ isolation }: ReadOptions): ReadLimit {
+  if (isolation === undefined || isolation === 'read_uncommitted') return 'committed';
+  if (isolation === 'read_committed') return 'stable';
+  throw new VarveError(
+    'INVALID_ARGUMENT',
+    `isolation ${JSON.stringify(isolation)}: give 'read_uncommitted' or 'read_committed'`,
+  );
 }

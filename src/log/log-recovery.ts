@@ -153,6 +153,7 @@ class LogRecovery {
       relaxed: fold.relaxed,
       segments: this.#segments,
       epochs: this.#epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
+      producersEmptyBelow: Math.min(fold.state.producersEmptyBelow ?? 0, end),
     };
     const report: RecoveryReport = {
       clean: false,

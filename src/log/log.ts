@@ -6,6 +6,7 @@
  * page cache) as soon as they are accepted, so written = end.
  */
 import type { HardState, LogView } from '../raft/types.js';
+import type { TransactionResult } from '../record/transaction-marker.js';
 import type { Compression, Record, RecordInput } from '../record/types.js';
 import type { LogOptions } from './options.js';
 import type { RecoveryReport } from './recovery-report.js';
@@ -15,6 +16,8 @@ export type { CutBytes, DamageReport, LogPosition, RecoveryReport } from './reco
 export interface AppendedRange {
   readonly baseOffset: number;
   readonly lastOffset: number;
+  /** An idempotent producer sent it again: this is where the log has had it since. It is acknowledged when that is. */
+  readonly duplicate?: true;
 }
 
 export interface ReadOptions {
@@ -24,6 +27,22 @@ export interface ReadOptions {
   readonly minBytes?: number;
   /** … but no longer than this. Default 0. */
   readonly maxWaitMs?: number;
+  /**
+   * 'read_committed' ends at the last stable offset, and `read` leaves records of aborted transactions out. Default
+   * 'read_uncommitted': to the high watermark, whatever became of the transactions.
+   */
+  readonly isolation?: Isolation;
+}
+
+/** 'committed': the high watermark (default); 'stable': the last stable offset; 'end': the log end, for replication. */
+export type ReadLimit = 'committed' | 'stable' | 'end';
+
+export type Isolation = 'read_uncommitted' | 'read_committed';
+
+/** A transaction that was aborted: the producer's transactional records from `firstOffset` to its next abort marker. */
+export interface AbortedRange {
+  readonly producerId: number;
+  readonly firstOffset: number;
 }
 
 export interface ReadViewsResult {
@@ -31,6 +50,8 @@ export interface ReadViewsResult {
   readonly views: readonly Buffer[];
   readonly nextOffset: number;
   readonly highWatermark: number;
+  /** With 'read_committed': what a consumer has to leave out, by first offset, as in Kafka's fetch. */
+  readonly abortedTransactions?: readonly AbortedRange[];
 }
 
 export interface ReadResult {
@@ -53,6 +74,11 @@ export interface Log extends LogView {
   /** Raised by every truncation; completions of an older generation count for nothing. */
   readonly generation: number;
   readonly highWatermark: number;
+  /**
+   * The high watermark, or the first offset of a transaction that has not ended below it: nothing below it will be
+   * decided any more. Compaction goes no further.
+   */
+  readonly lastStableOffset: number;
 
   // ---- replication ----
 
@@ -63,11 +89,26 @@ export interface Log extends LogView {
   /**
    * The producer path: bytes[start, end) is a run of whole batches. Checks each one (magic 2, CRC, no control bit,
    * record count, size), stamps base offset and epoch *in place*, stores and journals them. All or nothing.
-   * @throws VarveError CORRUPT_BATCH, INVALID_BATCH, BATCH_TOO_LARGE, DISK_FULL, DISK_FAILED, CLOSED, OVERLOADED
+   * Batches of an idempotent producer that are among its last five here are not stored again: the range says where they
+   * are (KIP-98). A run that mixes such batches with others is refused.
+   * @throws VarveError CORRUPT_BATCH, INVALID_BATCH, OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED, BATCH_TOO_LARGE, DISK_FULL, DISK_FAILED, CLOSED, OVERLOADED
    */
   appendProduced(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange;
   /** Appends a control batch; always synced. */
   appendControl(kind: ControlKind, value: Uint8Array, epoch: number): AppendedRange;
+  /**
+   * Ends the producer's transaction in this partition with a control batch; always synced. The transaction coordinator
+   * calls it; sent again, it is appended again, which changes nothing.
+   * @param epoch leader epoch; default: that of the last record
+   * @throws VarveError PRODUCER_FENCED, COORDINATOR_FENCED, INVALID_ARGUMENT, DISK_FULL, DISK_FAILED, CLOSED
+   */
+  appendMarker(
+    producerId: number,
+    producerEpoch: number,
+    result: TransactionResult,
+    coordinatorEpoch: number,
+    epoch?: number,
+  ): AppendedRange;
   /**
    * The follower path: whole batches stamped by the leader, the first of which starts at `end`. Checks structure, CRC,
    * that offsets join and epochs neither exceed `maxEpoch` nor go back.
@@ -91,8 +132,8 @@ export interface Log extends LogView {
 
   // ---- reading ----
 
-  /** Views of [offset, …) below `limit` ('committed' = high watermark, the default; 'end' for replication). Synchronous, no waiting. */
-  viewsFrom(offset: number, maxBytes: number, limit?: 'committed' | 'end'): ReadViewsResult;
+  /** Views of [offset, …) below `limit`. Synchronous, no waiting. */
+  viewsFrom(offset: number, maxBytes: number, limit?: ReadLimit): ReadViewsResult;
   /**
    * Reads what `viewsFrom` would look at from the disk, off the event loop. Undefined when it is in memory as far as
    * anybody can know: go ahead. A failure shows at the read itself.

@@ -37,4 +37,6 @@ export interface LogOptions {
   readonly indexIntervalBytes: number;
   /** Largest record batch. Default 1 MiB, at most 4 MiB. */
   readonly maxBatchBytes: number;
+  /** A producer id that wrote nothing for so long is forgotten. Default 86,400,000 ms (one day), at least one minute. */
+  readonly producerIdExpirationMs: number;
 }

@@ -18,18 +18,28 @@ import { encodeHardState, encodeLogStart, encodeTruncation, RecordType } from '.
 import type { LogState } from '../journal/log-state.js';
 import type { EpochEnd, HardState } from '../raft/types.js';
 import { encodeControlBatch } from '../record/control-batch.js';
-import { baseOffsetAt, batchSizeAt, epochAt, lastOffsetDeltaAt, maxTimestampAt } from '../record/record-batch.js';
+import {
+  baseOffsetAt,
+  batchSizeAt,
+  epochAt,
+  hasProducerAt,
+  lastOffsetDeltaAt,
+  maxTimestampAt,
+} from '../record/record-batch.js';
+import { encodeMarker, type TransactionResult } from '../record/transaction-marker.js';
 import type { Compression, RecordInput } from '../record/types.js';
 import type { Segment } from '../segment/segment.js';
 import { BatchLocator } from './batch-locator.js';
-import { checkReplicated, checkRunSize, stampProduced } from './batch-run.js';
+import { checkMarkerArguments, checkProduced, checkReplicated, checkRunSize, stampProduced } from './batch-run.js';
 import { BatchTail } from './batch-tail.js';
 import type { CommitQueue, CommitTarget } from './commit-queue.js';
 import { EmbeddedAppends } from './embedded-appends.js';
 import type {
+  AbortedRange,
   AppendedRange,
   ControlKind,
   Log,
+  ReadLimit,
   ReadOptions,
   ReadResult,
   ReadViewsResult,
@@ -38,6 +48,7 @@ import type {
 import { LogReader } from './log-reader.js';
 import type { LogSegments } from './log-segments.js';
 import type { LogOptions } from './options.js';
+import type { PartitionProducers } from './partition-producers.js';
 
 /** What a log needs of its store. */
 export interface LogHost {
@@ -59,6 +70,7 @@ export interface PartitionLogParts {
   readonly state: LogState;
   readonly directory: string;
   readonly segments: LogSegments;
+  readonly producers: PartitionProducers;
   readonly options: LogOptions;
   readonly replicated: boolean;
   readonly recovery: RecoveryReport;
@@ -83,6 +95,7 @@ export class PartitionLog implements Log, CommitTarget {
   readonly #replicated: boolean;
   readonly #relaxed: boolean;
   readonly #segments: LogSegments;
+  readonly #producers: PartitionProducers;
   readonly #tail = new BatchTail();
   readonly #locator: BatchLocator;
   readonly #reader: LogReader;
@@ -122,6 +135,7 @@ export class PartitionLog implements Log, CommitTarget {
     this.#replicated = parts.replicated;
     this.#relaxed = options.flush !== 'sync';
     this.#segments = segments;
+    this.#producers = parts.producers;
     this.#locator = new BatchLocator(segments.list, this.#tail);
     this.#locator.hasDamage = segments.list.all.some((segment) => segment.damaged.length > 0);
     this.#reader = new LogReader(this, segments.list, this.#locator);
@@ -137,8 +151,7 @@ export class PartitionLog implements Log, CommitTarget {
     this.#durable = state.end;
     this.#generation = state.generation;
     this.#hardState = { term: state.term, vote: state.vote };
-    // One replica is its own majority: what it holds is committed.
-    this.#highWatermark = parts.replicated ? Math.max(state.hwFloor, state.logStart) : state.end;
+    this.#highWatermark = parts.producers.highWatermark;
   }
 
   get recovery(): RecoveryReport {
@@ -171,6 +184,10 @@ export class PartitionLog implements Log, CommitTarget {
 
   get highWatermark(): number {
     return this.#highWatermark;
+  }
+
+  get lastStableOffset(): number {
+    return Math.max(this.#producers.lastStableOffset, this.#start);
   }
 
   get lastEpoch(): number {
@@ -225,8 +242,12 @@ export class PartitionLog implements Log, CommitTarget {
   #produce(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange {
     checkRunSize(start, end, this.name);
     invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
+    if (checkProduced(bytes, start, end, this.options.maxBatchBytes)) {
+      const duplicate = this.#producers.check(bytes, start, end, this.name);
+      if (duplicate !== undefined) return duplicate;
+    }
     const baseOffset = this.#end;
-    const endOffset = stampProduced(bytes, start, end, baseOffset, epoch, this.options.maxBatchBytes);
+    const endOffset = stampProduced(bytes, start, end, baseOffset, epoch);
     this.#store(bytes, start, end, endOffset, this.#flush);
     return { baseOffset, lastOffset: endOffset - 1 };
   }
@@ -236,6 +257,24 @@ export class PartitionLog implements Log, CommitTarget {
     invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
     const baseOffset = this.#end;
     const batch = encodeControlBatch(kind, value, baseOffset, epoch, Date.now());
+    this.#store(batch, 0, batch.length, baseOffset + 1, 'sync');
+    return { baseOffset, lastOffset: baseOffset };
+  }
+
+  appendMarker(
+    producerId: number,
+    producerEpoch: number,
+    result: TransactionResult,
+    coordinatorEpoch: number,
+    epoch = Math.max(this.#lastEpoch, 0),
+  ): AppendedRange {
+    this.#checkAccepting();
+    checkMarkerArguments(producerId, producerEpoch, result, coordinatorEpoch, this.name);
+    invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
+    this.#producers.checkMarker(producerId, producerEpoch, coordinatorEpoch, this.name);
+    const baseOffset = this.#end;
+    const marker = { result, coordinatorEpoch };
+    const batch = encodeMarker(producerId, producerEpoch, marker, baseOffset, epoch, Date.now());
     this.#store(batch, 0, batch.length, baseOffset + 1, 'sync');
     return { baseOffset, lastOffset: baseOffset };
   }
@@ -270,6 +309,7 @@ export class PartitionLog implements Log, CommitTarget {
     this.#generation++;
     this.#tail.truncate(cut);
     this.#epochs.truncateTo(cut);
+    this.#producers.truncate(cut);
     this.#lastEpoch = this.#epochs.lastEpoch;
     this.#end = cut;
     this.#durable = Math.min(this.#durable, cut);
@@ -291,6 +331,7 @@ export class PartitionLog implements Log, CommitTarget {
     if (to <= this.#highWatermark) return;
     invariant(to <= this.#end, `${this.name}: high watermark ${to} above the log end ${this.#end}`);
     this.#highWatermark = to;
+    this.#producers.commit(to);
     this.#reader.wake();
   }
 
@@ -303,14 +344,18 @@ export class PartitionLog implements Log, CommitTarget {
       );
     }
     if (offset <= this.#start) return;
+    // A replica's order against the high watermark counts: its record is submitted in this turn.
+    if (!this.#replicated) await this.#host.exclusive(() => this.#saveProducersBefore(offset));
     this.#startSubmitted = Math.max(this.#startSubmitted, offset);
     await this.record(RecordType.LogStart, encodeLogStart(offset));
     await this.#host.exclusive(async () => {
       if (offset <= this.#start) return;
+      if (this.#replicated) await this.#saveProducersBefore(offset);
       this.#start = offset;
       this.#epochs.trimStart(offset);
       this.#reader.wakeAll();
       await this.#segments.removeBelow(offset);
+      await this.#producers.removeBelow(this.#segments.list.all[0]!.base);
     });
   }
 
@@ -324,7 +369,7 @@ export class PartitionLog implements Log, CommitTarget {
 
   // ---- reading ----
 
-  viewsFrom(offset: number, maxBytes: number, limit: 'committed' | 'end' = 'committed'): ReadViewsResult {
+  viewsFrom(offset: number, maxBytes: number, limit: ReadLimit = 'committed'): ReadViewsResult {
     this.checkOpen();
     return this.#reader.viewsFrom(offset, maxBytes, limit);
   }
@@ -389,6 +434,15 @@ export class PartitionLog implements Log, CommitTarget {
     return this.#segments;
   }
 
+  /** Aborted transactions with records in [from, to). */
+  abortedBetween(from: number, to: number): Promise<readonly AbortedRange[]> {
+    return this.#producers.abortedBetween(from, to);
+  }
+
+  get producers(): PartitionProducers {
+    return this.#producers;
+  }
+
   get isClosed(): boolean {
     return this.#closed;
   }
@@ -408,6 +462,7 @@ export class PartitionLog implements Log, CommitTarget {
       relaxed: this.#relaxed,
       segments: this.#segments.states(),
       epochs: this.#epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
+      producersEmptyBelow: this.#producers.emptyBelow,
     };
   }
 
@@ -503,6 +558,7 @@ export class PartitionLog implements Log, CommitTarget {
         this.#lastEpoch = epoch;
       }
       this.#tail.push(baseOffset, segment.place + position);
+      if (hasProducerAt(bytes, pos)) this.#producers.apply(bytes, pos);
       segment.indexes.add(position, baseOffset, baseOffset + lastOffsetDeltaAt(bytes, pos), maxTimestampAt(bytes, pos));
       position += size;
       pos += size;
@@ -510,6 +566,17 @@ export class PartitionLog implements Log, CommitTarget {
     segment.length = position;
     segment.maxTimestamp = segment.indexes.maxTimestamp;
     segment.dirty = true;
+  }
+
+  /** What the segments below `offset` say of producers must be in a snapshot before they go. */
+  async #saveProducersBefore(offset: number): Promise<void> {
+    const { list } = this.#segments;
+    try {
+      await this.#producers.saveBefore(list.all[list.indexOf(offset)]!.base, this.#journal);
+    } catch (error) {
+      // Deleting is what helps; until the next checkpoint a crash would forget producers that wrote only there.
+      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') throw this.#host.fail(error);
+    }
   }
 
   #submitRecord(type: number, payload: Uint8Array, done: (error?: Error) => void): void {

@@ -35,6 +35,7 @@ import type { Log } from './log.js';
 import { LogSegments } from './log-segments.js';
 import type { LogOptions, StoreOptions } from './options.js';
 import { type LogHost, PartitionLog } from './partition-log.js';
+import { PartitionProducers } from './partition-producers.js';
 import { cleanReport, type RecoveryReport } from './recovery-report.js';
 import { resolveLogOptions, resolveStoreOptions } from './resolved-options.js';
 import { recoverStore, type StoreRecovery } from './store-recovery.js';
@@ -270,6 +271,9 @@ export class Store {
     this.#states.set(key, state);
     const mapped = this.#mapped;
     const segments = await LogSegments.open({ disk, directory, options, maxRunBytes: MAX_RUN_BYTES, mapped }, state);
+    const now = Date.now();
+    const ground = { disk, directory, state, segments: segments.list, replicated, now };
+    const producers = await PartitionProducers.open(ground);
     const report = this.#reports.get(key) ?? cleanReport(state);
     this.#reports.delete(key);
     const log = new PartitionLog({
@@ -277,6 +281,7 @@ export class Store {
       state,
       directory,
       segments,
+      producers,
       options,
       replicated,
       recovery: report,

@@ -7,6 +7,7 @@ import type { LogOptions, StoreOptions } from './options.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
+const DAY_MS = 86_400_000;
 
 const DEFAULT_STORE_OPTIONS: StoreOptions = {
   create: false,
@@ -25,6 +26,7 @@ const DEFAULT_LOG_OPTIONS: LogOptions = {
   segmentBytes: 256 * MIB,
   indexIntervalBytes: 4096,
   maxBatchBytes: MIB,
+  producerIdExpirationMs: DAY_MS,
 };
 
 /** Least and most, both allowed. */
@@ -46,6 +48,7 @@ export const LOG_RANGES = {
   segmentBytes: [MIB, GIB],
   indexIntervalBytes: [64, MIB],
   maxBatchBytes: [KIB, 4 * MIB],
+  producerIdExpirationMs: [60_000, 3650 * DAY_MS],
 } as const satisfies Readonly<Partial<Record<keyof LogOptions, Range>>>;
 
 const STORE_OPTION_NAMES = [...Object.keys(DEFAULT_STORE_OPTIONS), 'clusterId', 'nodeId', 'trace'];
@@ -68,14 +71,14 @@ export function resolveStoreOptions(given: Partial<StoreOptions>): StoreOptions 
 /** @throws VarveError INVALID_ARGUMENT */
 export function resolveLogOptions(given: Partial<LogOptions>): LogOptions {
   checkOptionNames(given, LOG_OPTION_NAMES);
-  const { flush, segmentBytes, indexIntervalBytes, maxBatchBytes } = {
+  const { flush, segmentBytes, indexIntervalBytes, maxBatchBytes, producerIdExpirationMs } = {
     ...DEFAULT_LOG_OPTIONS,
     ...withoutUndefined(given),
   };
   if (flush !== 'sync' && flush !== 'async' && flush !== 'none') {
     throw new VarveError('INVALID_ARGUMENT', `flush ${JSON.stringify(flush)}: give 'sync', 'async' or 'none'`);
   }
-  const options = { flush, segmentBytes, indexIntervalBytes, maxBatchBytes };
+  const options = { flush, segmentBytes, indexIntervalBytes, maxBatchBytes, producerIdExpirationMs };
   checkRanges(options, LOG_RANGES);
   return Object.freeze(options);
 }

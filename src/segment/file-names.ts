@@ -6,6 +6,8 @@
  *      <base offset>.log                     base offset: 20 digits
  *      <base offset>.<generation>.log        the same, where the plain name was still taken by a file that a truncation cut off
  *      ….index  ….timeindex                  of the segment with the same stem
+ *      <base offset>.txnindex                aborted transactions; below the high watermark, so never cut
+ *      <offset>.snapshot                     producer state at that offset; likewise
  *      <log file>.<generation>.truncated     cut off by a truncation; removed after the next checkpoint
  *
  * A name is never used a second time for another file while a journal record that means the first one may still be
@@ -17,6 +19,7 @@ const TOPIC_PATTERN = /^[a-zA-Z0-9._-]{1,200}$/;
 const TOPIC_ID_PATTERN = /^[0-9a-f]{32}$/;
 const DIRECTORY_PATTERN = /^([a-zA-Z0-9._-]{1,200})-(\d{1,10})\.([0-9a-f]{32})$/;
 const LOG_FILE_PATTERN = /^(\d{20})(?:\.(\d{1,16}))?\.log$/;
+const TXN_INDEX_PATTERN = /^(\d{20})\.txnindex$/;
 const SET_ASIDE_PATTERN = /\.truncated$/;
 
 /** Partitions are numbered 0 … 2^31 − 1. */
@@ -76,6 +79,17 @@ export function segmentStem(name: SegmentName): string {
 
 export function logFileName(name: SegmentName): string {
   return `${segmentStem(name)}.log`;
+}
+
+export function txnIndexFileName(base: number): string {
+  return `${segmentStem({ base, tag: 0 })}.txnindex`;
+}
+
+/** The segment base that a file name stands for; undefined for any other file. */
+export function parseTxnIndexFileName(file: string): number | undefined {
+  const match = TXN_INDEX_PATTERN.exec(file);
+  const base = match === null ? Number.NaN : Number(match[1]);
+  return Number.isSafeInteger(base) ? base : undefined;
 }
 
 /** The segment that a file name stands for; undefined for any other file. */
