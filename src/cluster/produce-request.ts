@@ -1,7 +1,7 @@
 /**
  * A produce request between its arrival and its reply, and the queue in which its parts wait for a cursor of their
- * partition. Appends of one partition end in offset order, so a queue is first in, first out: one move of the high
- * watermark completes all that it passed without looking at the rest.
+ * partition. A queue is kept in the order of the offsets that its parts end at, which is the order they come in, but for
+ * duplicates: one move of the high watermark completes all that it passed without looking at the rest.
  */
 import type { ErrorCode } from '../errors.js';
 import type { ProduceReplyHeader } from '../rpc/protocol.js';
@@ -70,7 +70,12 @@ export class ProduceQueue {
   }
 
   push(request: ProduceRequest, part: number, baseOffset: number, end: number): void {
-    this.#entries.push({ end, baseOffset, request, part });
+    const entries = this.#entries;
+    const entry = { end, baseOffset, request, part };
+    let at = entries.length;
+    while (at > this.#head && entries[at - 1]!.end > end) at--;
+    if (at === entries.length) entries.push(entry);
+    else entries.splice(at, 0, entry);
   }
 
   /** Completes everything that ends at or below `cursor`. */

@@ -205,11 +205,17 @@ export class Replica {
         cause: error,
       });
     }
-    const { baseOffset, lastOffset } = range;
+    const { baseOffset, lastOffset, duplicate } = range;
+    const endOffset = lastOffset + 1;
     this.#appended = true;
     this.host.schedule(this);
-    if (request.acks === 0) request.succeed(part, baseOffset, this.log.start);
-    else (request.acks === 1 ? this.#ackedByLeader : this.#ackedByAll).push(request, part, baseOffset, lastOffset + 1);
+    // A duplicate waits for what its original waits for, which may have happened long ago.
+    const { acks } = request;
+    if (acks === 0 || (duplicate && endOffset <= (acks === 1 ? this.#ackedEnd : this.#highWatermark))) {
+      request.succeed(part, baseOffset, this.log.start);
+    } else {
+      (acks === 1 ? this.#ackedByLeader : this.#ackedByAll).push(request, part, baseOffset, endOffset);
+    }
   }
 
   /**
@@ -259,10 +265,7 @@ export class Replica {
         this.#drain();
       });
     }
-    if (this.#role === 'leader') {
-      const { log } = this;
-      this.#ackedByLeader.completeTo(log.options.flush === 'sync' ? log.durable : log.written, log.start);
-    }
+    if (this.#role === 'leader') this.#ackedByLeader.completeTo(this.#ackedEnd, this.log.start);
   }
 
   /** Takes part in nothing any more; what waits is told why. Reads of what is committed go on. */
@@ -278,6 +281,12 @@ export class Replica {
   /** Resolves when deletions that were begun are done. */
   async idle(): Promise<void> {
     await this.#deletion;
+  }
+
+  /** Under acks 1 everything below this is acknowledged. */
+  get #ackedEnd(): number {
+    const { log } = this;
+    return log.options.flush === 'sync' ? log.durable : log.written;
   }
 
   get #isOut(): boolean {
