@@ -1,0 +1,75 @@
+/** Directories for images: in memory where there is room for that, removed when the run ends. */
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { Image } from './image-kinds.js';
+
+const MEMORY = '/dev/shm';
+const NEEDED_BYTES = 512 * 1024 * 1024;
+
+export class Scratch {
+  readonly root: string;
+  #next = 0;
+
+  constructor() {
+    this.root = mkdtempSync(join(parentFolder(), 'varve-images-'));
+  }
+
+  /** A directory of its own, with this in it. */
+  directory(image: Image = new Map()): string {
+    const path = join(this.root, String(this.#next++));
+    mkdirSync(path);
+    for (const [name, bytes] of image) {
+      const target = join(path, name);
+      if (name.endsWith('/')) mkdirSync(target, { recursive: true });
+      else {
+        mkdirSync(dirname(target), { recursive: true });
+        writeFileSync(target, bytes);
+      }
+    }
+    return path;
+  }
+
+  remove(directory: string): void {
+    rmSync(directory, { recursive: true, force: true });
+  }
+
+  close(): void {
+    this.remove(this.root);
+  }
+}
+
+function parentFolder(): string {
+  try {
+    accessSync(MEMORY, constants.W_OK);
+    const { bavail, bsize } = statfsSync(MEMORY);
+    return bavail * bsize >= NEEDED_BYTES ? MEMORY : tmpdir();
+  } catch {
+    return tmpdir();
+  }
+}
+
+/** The files below a directory as an image; the lock left out. */
+export function imageOf(directory: string, prefix = ''): Map<string, Buffer> {
+  const image = new Map<string, Buffer>();
+  for (const entry of readdirSync(join(directory, prefix), { withFileTypes: true })) {
+    const path = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
+    if (entry.isDirectory()) {
+      image.set(`${path}/`, Buffer.alloc(0));
+      for (const [name, bytes] of imageOf(directory, path)) image.set(name, bytes);
+    } else if (path !== 'LOCK') {
+      image.set(path, readFileSync(join(directory, path)));
+    }
+  }
+  return image;
+}
