@@ -8,7 +8,7 @@
  */
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Log, openStore, type Store } from '../../src/main.js';
+import { openStore, type Store } from '../../src/main.js';
 import { median } from '../statistics.js';
 import { encodedBatch } from './records.js';
 import type { OpenScenario, Scenario, Variant } from './scenario.js';
@@ -57,10 +57,8 @@ export function groupCommits(): Scenario[] {
 
 async function open(folder: string, shape: Shape): Promise<OpenScenario> {
   const store = await openStore(join(folder, 'store'), { create: true });
-  const logs: Log[] = [];
-  for (let partition = 0; partition < PARTITIONS; partition++) {
-    logs.push(await store.openLog('many', partition, { flush: 'none' }));
-  }
+  const partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition);
+  const logs = await Promise.all(partitions.map((partition) => store.openLog('many', partition, { flush: 'none' })));
   const batch = encodedBatch(shape.pendingBytes);
   const file = new WrittenFile(join(folder, 'written'), FILE_BYTES);
   const piece = Buffer.alloc(shape.bareBytes, 'varve');

@@ -15,6 +15,7 @@ import { diskError, isMissing } from './disk-errors.js';
 import { type FileCalls, fileCalls, type OpenFile, type OpenFlags } from './file-calls.js';
 import { NativeJournal } from './native-journal.js';
 import { NativeSegment } from './native-segment.js';
+import { SharedCalls } from './shared-calls.js';
 import type { Trace } from './trace.js';
 import { tracedFileCalls } from './traced-files.js';
 
@@ -51,6 +52,7 @@ class NativeDisk implements Disk {
   readonly #store: NativeStoreHandle;
   readonly #native = addon();
   readonly #files: FileCalls;
+  readonly #directorySyncs = new SharedCalls((directory) => this.#files.syncDirectory(directory));
   #journal: NativeJournal | undefined;
   #closing: Promise<void> | undefined;
 
@@ -263,7 +265,7 @@ class NativeDisk implements Disk {
   async #syncDirectories(directories: readonly string[]): Promise<void> {
     for (const directory of new Set(directories)) {
       try {
-        await this.#files.syncDirectory(directory);
+        await this.#directorySyncs.run(directory);
       } catch (error) {
         throw diskError(error, directory);
       }

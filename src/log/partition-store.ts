@@ -203,9 +203,15 @@ export class Store {
     }
     this.#opening.set(key, newLogState(topic, partition, topicId));
     try {
-      return await this.#exclusive(() =>
+      // Before and after its turn, so that logs which are opened side by side share their syncs.
+      if (!this.#states.has(key)) await this.#makeDirectory(key, newLogState(topic, partition, topicId));
+      const { log, wasRelaxed } = await this.#exclusive(() =>
         this.#openLog(key, topic, partition, topicId, options, given.replicated ?? false),
       );
+      // Durable before the first acknowledgement from memory, and taken back only once nothing is in memory alone.
+      const relaxed = options.flush !== 'sync';
+      if (relaxed !== wasRelaxed) await log.record(RecordType.Relaxed, encodeRelaxed(relaxed));
+      return log;
     } finally {
       this.#opening.delete(key);
     }
@@ -255,7 +261,7 @@ export class Store {
     topicId: string,
     options: LogOptions,
     replicated: boolean,
-  ): Promise<Log> {
+  ): Promise<{ readonly log: PartitionLog; readonly wasRelaxed: boolean }> {
     this.#checkAccepting();
     const { disk } = this.#ground;
     const state = this.#states.get(key) ?? newLogState(topic, partition, topicId);
@@ -266,9 +272,6 @@ export class Store {
       );
     }
     const directory = partitionDirectory(topic, partition, topicId);
-    if (!this.#states.has(key)) await disk.makeDirectory(directory);
-    // Also if the rest fails: the directory is there, and its name says the topic id.
-    this.#states.set(key, state);
     const mapped = this.#mapped;
     const segments = await LogSegments.open({ disk, directory, options, maxRunBytes: MAX_RUN_BYTES, mapped }, state);
     const now = Date.now();
@@ -287,10 +290,13 @@ export class Store {
       recovery: report,
     });
     this.#logs.set(key, log);
-    // Durable before the first acknowledgement from memory, and taken back only once nothing is in memory alone.
-    const relaxed = options.flush !== 'sync';
-    if (relaxed !== state.relaxed) await log.record(RecordType.Relaxed, encodeRelaxed(relaxed));
-    return log;
+    return { log, wasRelaxed: state.relaxed };
+  }
+
+  /** From here on the store knows the log, also if opening it fails: the directory is there, and its name says the topic id. */
+  async #makeDirectory(key: string, state: LogState): Promise<void> {
+    await this.#ground.disk.makeDirectory(partitionDirectory(state.topic, state.partition, state.topicId));
+    this.#states.set(key, state);
   }
 
   #topicIdOf(topic: string, partition: number): string {
