@@ -103,6 +103,7 @@ class Journal {
   void run();
   std::optional<Failure> open_first_file();
   bool wait_for_work();
+  bool linger(std::unique_lock<std::mutex>& lock);
   void collect();
   bool work_is_due(Clock::time_point now);
   std::optional<Clock::time_point> async_deadline() const;
@@ -138,6 +139,7 @@ class Journal {
   AsyncMark queue_async_;
   AsyncMark taken_async_;  // of what was taken over and is not durable
   uint64_t submitted_ticket_ = 0;
+  std::atomic<uint64_t> arrived_{0};  // the same, to be looked at without the mutex
   uint64_t sync_ticket_ = 0;  // everything up to it is to be synced
   uint64_t durable_ticket_ = 0;
   uint64_t durable_payload_bytes_ = 0;
@@ -151,6 +153,9 @@ class Journal {
   JournalGroup group_;
   JournalFile file_;
   uint64_t file_position_ = 0;
+  bool may_linger_ = false;
+  int linger_credit_ = 0;
+  Clock::time_point synced_at_{};
   bool file_is_fresh_ = false;  // its header goes with the next group
   uint64_t lsn_;
   uint64_t durable_lsn_;

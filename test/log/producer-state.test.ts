@@ -1,7 +1,7 @@
 // The pure producer state against a model that looks through the whole log at every question.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { VarveError } from '../../src/errors.js';
+import type { VarveError } from '../../src/errors.js';
 import { ProducerState, sequenceAfter } from '../../src/log/producer-state.js';
 import { stampBatch } from '../../src/record/record-batch.js';
 import { encodeMarker } from '../../src/record/transaction-marker.js';
