@@ -22,7 +22,9 @@
         "native/src/node_store.cc",
         "native/src/node_trace.cc",
         "native/src/node_wakeup.cc",
+        "native/src/open_files.cc",
         "native/src/posix_file.cc",
+        "native/src/segment_ground.cc",
         "native/src/sigbus_guard.cc",
         "native/src/trace.cc"
       ],

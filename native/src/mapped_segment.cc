@@ -21,6 +21,7 @@ namespace {
 
 constexpr uint64_t kPopulatePieceBytes = uint64_t{1} << 20;
 constexpr uint64_t kSyncPieceBytes = uint64_t{1} << 20;
+constexpr int kReservation = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
 uint64_t page_bytes() {
   static const auto bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
@@ -39,47 +40,67 @@ void read_pages(const uint8_t* from, uint64_t length) {
 }  // namespace
 
 SegmentRef::SegmentRef(MappedSegment* segment) : segment_(segment) {
-  if (segment_ != nullptr) segment_->references_.fetch_add(1, std::memory_order_relaxed);
+  if (segment_ != nullptr) segment_->users_.fetch_add(1, std::memory_order_relaxed);
 }
 
 SegmentRef::~SegmentRef() {
-  if (segment_ != nullptr && segment_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete segment_;
+  if (segment_ != nullptr && segment_->users_.fetch_sub(1, std::memory_order_acq_rel) == 1) segment_->left_by_engine();
 }
 
-MappedSegment::MappedSegment(std::string path, std::shared_ptr<Health> health)
-    : path_(std::move(path)), health_(std::move(health)) {}
+ViewRef::ViewRef(const SegmentRef& segment) : segment_(segment.get()) {
+  segment_->references_.fetch_add(1, std::memory_order_relaxed);
+}
+
+ViewRef::~ViewRef() { segment_->release(); }
+
+MappedSegment::MappedSegment(std::string path, std::shared_ptr<SegmentGround> ground)
+    : path_(std::move(path)), ground_(std::move(ground)), file_(ground_->files(), path_) {}
 
 MappedSegment::~MappedSegment() {
-  if (guard_slot_ >= 0) sigbus_guard::unwatch(guard_slot_);
-  if (base_ != nullptr) munmap(base_, reserved_);
+  if (registered_) ground_->unmapped(*this);
+  if (view_guard_slot_ >= 0) sigbus_guard::unwatch(view_guard_slot_);
+  if (view_base_ != nullptr) munmap(view_base_, reserved_);
 }
 
-std::optional<Failure> MappedSegment::create(std::string path, uint64_t reserve_bytes, std::shared_ptr<Health> health,
-                                             SegmentRef& out) {
-  SegmentRef segment(new MappedSegment(std::move(path), std::move(health)));
+void MappedSegment::left_by_engine() {
+  if (guard_slot_ >= 0) sigbus_guard::unwatch(guard_slot_);
+  if (base_ != nullptr) munmap(base_, reserved_);
+  file_.close();
+  if (registered_) ground_->left_by_engine();
+  release();
+}
+
+void MappedSegment::release() {
+  if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+std::optional<Failure> MappedSegment::create(std::string path, uint64_t reserve_bytes,
+                                             std::shared_ptr<SegmentGround> ground, SegmentRef& out) {
+  SegmentRef segment(new MappedSegment(std::move(path), std::move(ground)));
   // The address space comes first, so that its failure leaves no file behind.
-  if (auto failure = segment->reserve(reserve_bytes, true)) return failure;
-  if (const int error = open_file(segment->path_, O_RDWR | O_CREAT | O_EXCL, segment->health_->trace(), segment->file_);
-      error != 0) {
+  if (auto failure = segment->reserve_for_writing(reserve_bytes)) return failure;
+  FileDescriptor file;
+  if (const int error = open_file(segment->path_, O_RDWR | O_CREAT | O_EXCL, segment->trace(), file); error != 0) {
     return system_failure("creation", segment->path_, error);
   }
+  if (auto failure = segment->map_writable(std::move(file), 0)) return failure;
   out = std::move(segment);
   return std::nullopt;
 }
 
 std::optional<Failure> MappedSegment::open_writable(std::string path, uint64_t reserve_bytes, uint64_t size,
-                                                    std::shared_ptr<Health> health, SegmentRef& out) {
-  SegmentRef segment(new MappedSegment(std::move(path), std::move(health)));
+                                                    std::shared_ptr<SegmentGround> ground, SegmentRef& out) {
+  SegmentRef segment(new MappedSegment(std::move(path), std::move(ground)));
   if (size > reserve_bytes) {
     return Failure{FailureCode::invalid_argument, "size of " + segment->path_ + " exceeds reserveBytes"};
   }
-  if (auto failure = segment->reserve(reserve_bytes, true)) return failure;
-  if (const int error = open_file(segment->path_, O_RDWR, segment->health_->trace(), segment->file_);
-      error != 0) {
+  if (auto failure = segment->reserve_for_writing(reserve_bytes)) return failure;
+  FileDescriptor file;
+  if (const int error = open_file(segment->path_, O_RDWR, segment->trace(), file); error != 0) {
     return system_failure("open", segment->path_, error);
   }
   uint64_t present = 0;
-  if (const int error = file_size(segment->file_, present); error != 0) {
+  if (const int error = file_size(file, present); error != 0) {
     return system_failure("fstat", segment->path_, error);
   }
   if (present < size) {
@@ -88,87 +109,152 @@ std::optional<Failure> MappedSegment::open_writable(std::string path, uint64_t r
                                                       " it is to be opened with"};
   }
   if (present > size) {
-    if (const int error = truncate_file(segment->file_, size); error != 0) {
+    if (const int error = truncate_file(file, size); error != 0) {
       return system_failure("truncation", segment->path_, error);
     }
   }
-  if (auto failure = segment->map_existing(size, PROT_READ | PROT_WRITE)) return failure;
+  if (auto failure = segment->map_writable(std::move(file), size)) return failure;
   out = std::move(segment);
   return std::nullopt;
 }
 
-std::optional<Failure> MappedSegment::open_read_only(std::string path, std::shared_ptr<Health> health,
+std::optional<Failure> MappedSegment::open_read_only(std::string path, std::shared_ptr<SegmentGround> ground,
                                                      SegmentRef& out) {
-  SegmentRef segment(new MappedSegment(std::move(path), std::move(health)));
-  if (const int error = open_file(segment->path_, O_RDONLY, segment->health_->trace(), segment->file_);
-      error != 0) {
+  SegmentRef segment(new MappedSegment(std::move(path), std::move(ground)));
+  FileDescriptor file;
+  if (const int error = open_file(segment->path_, O_RDONLY, segment->trace(), file); error != 0) {
     return system_failure("open", segment->path_, error);
   }
   uint64_t size = 0;
-  if (const int error = file_size(segment->file_, size); error != 0) {
+  if (const int error = file_size(file, size); error != 0) {
     return system_failure("fstat", segment->path_, error);
   }
-  if (auto failure = segment->reserve(size, false)) return failure;
-  if (auto failure = segment->map_existing(size, PROT_READ)) return failure;
+  if (auto failure = segment->file_.identify(file)) return failure;
+  if (auto failure = segment->set_reserve_bytes(size)) return failure;
+  if (auto failure = segment->reserve(false, segment->view_base_, segment->view_guard_slot_)) return failure;
+  segment->view_mapped_ = segment->reserved_;
+  if (size > 0 &&
+      mmap(segment->view_base_, segment->reserved_, PROT_READ, MAP_SHARED | MAP_FIXED, file.get(), 0) == MAP_FAILED) {
+    return system_failure("mmap", segment->path_, errno);
+  }
+  segment->begin(size);
   out = std::move(segment);
   return std::nullopt;
 }
 
-std::optional<Failure> MappedSegment::reserve(uint64_t reserve_bytes, bool writable) {
-  writable_ = writable;
-  reserve_bytes_ = reserve_bytes;
-  if (reserve_bytes == 0) return std::nullopt;
+std::optional<Failure> MappedSegment::set_reserve_bytes(uint64_t reserve_bytes) {
   if (reserve_bytes > kMaxReserveBytes) {
     return Failure{FailureCode::invalid_argument, "reserveBytes of " + path_ + " is larger than 1 TiB"};
   }
+  reserve_bytes_ = reserve_bytes;
   reserved_ = round_up(reserve_bytes, page_bytes());
-  void* address = mmap(nullptr, reserved_, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (address == MAP_FAILED) return system_failure("mmap (reservation)", path_, errno);
-  base_ = static_cast<uint8_t*>(address);
-  guard_slot_ = sigbus_guard::watch(base_, reserved_, writable);
-  if (guard_slot_ < 0) {
+  return std::nullopt;
+}
+
+std::optional<Failure> MappedSegment::reserve(bool writable, uint8_t*& base, int& guard_slot) {
+  if (reserved_ == 0) return std::nullopt;
+  void* address = mmap(nullptr, reserved_, PROT_READ, kReservation, -1, 0);
+  if (address == MAP_FAILED) return mapping_failure("mmap (reservation)", errno);
+  base = static_cast<uint8_t*>(address);
+  guard_slot = sigbus_guard::watch(base, reserved_, writable, mark_.get());
+  if (guard_slot < 0) {
     return Failure{FailureCode::disk_failed, "too many segments are mapped: " + path_ + " cannot be opened"};
   }
   return std::nullopt;
 }
 
-std::optional<Failure> MappedSegment::map_existing(uint64_t size, int protection) {
-  size_ = size;
-  synced_ = size;
-  mapped_ = round_up(size, page_bytes());
-  if (size > 0 && mmap(base_, mapped_, protection, MAP_SHARED | MAP_FIXED, file_.get(), 0) == MAP_FAILED) {
-    return system_failure("mmap", path_, errno);
+std::optional<Failure> MappedSegment::reserve_for_writing(uint64_t reserve_bytes) {
+  writable_ = true;
+  if (auto failure = set_reserve_bytes(reserve_bytes)) return failure;
+  return reserve(true, base_, guard_slot_);
+}
+
+// The mapping is as long as the file may ever become; what lies beyond the file is not touched.
+std::optional<Failure> MappedSegment::map_writable(FileDescriptor file, uint64_t size) {
+  if (reserved_ > 0 &&
+      mmap(base_, reserved_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.get(), 0) == MAP_FAILED) {
+    return mapping_failure("mmap", errno);
   }
-  allocated_.store(size, std::memory_order_release);
+  if (auto failure = file_.adopt(std::move(file))) return failure;
+  begin(size);
   return std::nullopt;
 }
 
-bool MappedSegment::poisoned() const { return guard_slot_ >= 0 && sigbus_guard::poisoned(guard_slot_); }
+void MappedSegment::begin(uint64_t size) {
+  size_ = size;
+  synced_.store(size, std::memory_order_relaxed);
+  allocated_.store(size, std::memory_order_release);
+  registered_ = true;
+  ground_->mapped(*this, path_);
+  ground_->grown(size);
+}
 
-// The new end is always past `required`; a chunk is allocated and mapped before `allocated_` says so, and a failure
-// leaves everything as it was (blocks a partial fallocate left behind are trimmed at the next open).
+// ENOMEM says nothing to anybody; it is nearly always this limit.
+Failure MappedSegment::mapping_failure(const char* call, int error) const {
+  Failure failure = system_failure(call, path_, error);
+  if (error == ENOMEM) failure.message += "; the process may have reached vm.max_map_count: raise it, or map fewer segments";
+  return failure;
+}
+
+std::optional<Failure> MappedSegment::view(const uint8_t*& out) {
+  const std::lock_guard lock(view_mutex_);
+  if (view_base_ == nullptr) {
+    if (auto failure = reserve(false, view_base_, view_guard_slot_)) return failure;
+  }
+  if (auto failure = extend_view(allocated_bytes())) return failure;
+  out = view_base_;
+  return std::nullopt;
+}
+
+// Under view_mutex_. The view is a copy of the engine's mapping, so that it needs no descriptor, and stays one area of
+// address space however often the file grows. What is copied lies beyond everything that was ever handed out.
+std::optional<Failure> MappedSegment::extend_view(uint64_t to) {
+  const uint64_t end = round_up(to, page_bytes());
+  if (view_base_ == nullptr || end <= view_mapped_) return std::nullopt;
+  uint8_t* const at = view_base_ + view_mapped_;
+  const uint64_t length = end - view_mapped_;
+  if (mremap(base_ + view_mapped_, 0, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED ||
+      mprotect(at, length, PROT_READ) != 0) {
+    const int error = errno;
+    // The address space must not be left with a hole in it.
+    mmap(at, length, PROT_READ, kReservation | MAP_FIXED, -1, 0);
+    if (poisoned()) return unreadable();
+    return mapping_failure("mremap", error);
+  }
+  view_mapped_ = end;
+  return std::nullopt;
+}
+
+Failure MappedSegment::unreadable() const {
+  return {FailureCode::disk_failed, "a page of " + path_ + " could not be read or written (SIGBUS)"};
+}
+
+// The new end is always past `required`; a failure leaves everything as it was (blocks that a partial fallocate left behind
+// are trimmed at the next open).
 std::optional<Failure> MappedSegment::grow(uint64_t required) {
   const std::lock_guard lock(grow_mutex_);
   const uint64_t from = allocated_.load(std::memory_order_relaxed);
   if (from >= required) return std::nullopt;
+  if (closed()) return Failure{FailureCode::closed, path_ + " is closed"};
+  PooledFile::Use file;
+  if (auto failure = file_.use(file)) return failure;
   const uint64_t wanted = std::max(required, from + next_chunk_);
   const uint64_t to = std::min(round_up(wanted, page_bytes()), reserved_);
-  if (const int error = allocate(file_, from, to); error != 0) return system_failure("fallocate", path_, error);
-  if (to > mapped_) {
-    void* address = mmap(base_ + mapped_, to - mapped_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_.get(),
-                         static_cast<off_t>(mapped_));
-    if (address == MAP_FAILED) return system_failure("mmap", path_, errno);
-    mapped_ = to;
+  if (const int error = allocate(file.descriptor(), from, to); error != 0) {
+    return system_failure("fallocate", path_, error);
   }
+  const std::lock_guard view_lock(view_mutex_);
+  if (auto failure = extend_view(to)) return failure;
   allocated_.store(to, std::memory_order_release);
+  ground_->grown(to - from);
   next_chunk_ = std::min(next_chunk_ * 2, kMaxChunkBytes);
   return std::nullopt;
 }
 
 std::optional<Failure> MappedSegment::append(const uint8_t* source, size_t length, uint64_t& position) {
-  if (closed_) return Failure{FailureCode::closed, path_ + " is closed"};
+  if (closed()) return Failure{FailureCode::closed, path_ + " is closed"};
   if (!writable_) return Failure{FailureCode::invariant_broken, path_ + " was opened read-only"};
-  if (health_->failed()) return health_->failure();
+  if (ground_->health().failed()) return ground_->health().failure();
   if (length > reserve_bytes_ - size_) {
     return Failure{FailureCode::invariant_broken, "append of " + std::to_string(length) + " bytes to " + path_ +
                                                       " at " + std::to_string(size_) + " exceeds its " +
@@ -178,10 +264,8 @@ std::optional<Failure> MappedSegment::append(const uint8_t* source, size_t lengt
     if (auto failure = grow(size_ + length)) return failure;
   }
   std::memcpy(base_ + size_, source, length);
-  if (Trace* const trace = health_->trace()) trace->stored(path_, size_, source, length);
-  if (poisoned()) {
-    return Failure{FailureCode::disk_failed, "a page of " + path_ + " could not be written (SIGBUS)"};
-  }
+  if (Trace* const trace = this->trace()) trace->stored(path_, size_, source, length);
+  if (poisoned()) return unreadable();
   position = size_;
   size_ += length;
   return std::nullopt;
@@ -212,7 +296,7 @@ void MappedSegment::prepare(uint64_t from) {
 void MappedSegment::touch(uint64_t position, uint64_t length, const std::function<bool()>& stop) {
   const uint64_t end = std::min(allocated_bytes(), position + length);
   for (uint64_t at = position / page_bytes() * page_bytes(); at < end && !stop(); at += kPopulatePieceBytes) {
-    uint8_t* const from = base_ + at;
+    uint8_t* const from = view_base_ + at;
     const uint64_t bytes = std::min(kPopulatePieceBytes, round_up(end - at, page_bytes()));
     // Asks for the piece as a whole; populating alone would read it a few pages at a time.
     (void)madvise(from, bytes, MADV_WILLNEED);
@@ -222,45 +306,41 @@ void MappedSegment::touch(uint64_t position, uint64_t length, const std::functio
 
 std::optional<Failure> MappedSegment::sync(uint64_t stored_bytes,
                                            const std::function<void(std::chrono::nanoseconds)>& pause) {
-  if (health_->failed()) return health_->failure();
+  Health& health = ground_->health();
+  if (health.failed()) return health.failure();
   int error = 0;
-  if (stored_bytes > synced_ + kSyncPieceBytes) {
-    constexpr unsigned kWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-    for (uint64_t at = synced_; at < stored_bytes && error == 0; at += kSyncPieceBytes) {
-      const uint64_t length = std::min(kSyncPieceBytes, stored_bytes - at);
-      const auto began = std::chrono::steady_clock::now();
-      error = write_back(file_, at, length, kWait);
-      if (error == 0) pause(std::chrono::steady_clock::now() - began);
-    }
-    // Pacing is a courtesy that not every file system knows; an I/O error met on the way counts.
-    if (error != EIO && error != ENOSPC && error != EDQUOT) error = 0;
+  const uint64_t from = synced_.load(std::memory_order_relaxed);
+  if (stored_bytes > from + kSyncPieceBytes) error = write_back_paced(from, stored_bytes, pause);
+  if (error == 0 && reserved_ > 0) {
+    // Everything that was stored when it begins, as fdatasync would.
+    const uint64_t length = round_up(std::max<uint64_t>(allocated_bytes(), 1), page_bytes());
+    error = sync_mapping(base(), length, trace(), file_.number());
   }
-  if (error == 0) error = sync_data(file_);
   if (error != 0) {
-    const Failure failure = final_failure("fdatasync", path_, error);
-    health_->fail(failure);
+    const Failure failure = final_failure("msync", path_, error);
+    health.fail(failure);
     return failure;
   }
-  synced_ = std::max(synced_, stored_bytes);
+  // Another thread may have synced more.
+  for (uint64_t synced = from; synced < stored_bytes;) {
+    if (synced_.compare_exchange_weak(synced, stored_bytes, std::memory_order_relaxed)) break;
+  }
   return std::nullopt;
 }
 
-bool MappedSegment::enter_file() {
-  uint32_t users = file_users_.load(std::memory_order_relaxed);
-  while (users > 0) {
-    if (file_users_.compare_exchange_weak(users, users + 1, std::memory_order_acquire)) return true;
+// A courtesy, which not every file system knows, and which is left out where the file cannot be opened; but an I/O error met
+// on the way counts.
+int MappedSegment::write_back_paced(uint64_t from, uint64_t to, const std::function<void(std::chrono::nanoseconds)>& pause) {
+  PooledFile::Use file;
+  if (file_.use(file)) return 0;
+  constexpr unsigned kWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  for (uint64_t at = from; at < to; at += kSyncPieceBytes) {
+    const auto began = std::chrono::steady_clock::now();
+    const int error = write_back(file.descriptor(), at, std::min(kSyncPieceBytes, to - at), kWait);
+    if (error != 0) return error == EIO || error == ENOSPC || error == EDQUOT ? error : 0;
+    pause(std::chrono::steady_clock::now() - began);
   }
-  return false;
-}
-
-void MappedSegment::leave_file() {
-  if (file_users_.fetch_sub(1, std::memory_order_acq_rel) == 1) file_.reset();
-}
-
-void MappedSegment::close() {
-  if (closed_) return;
-  closed_ = true;
-  leave_file();
+  return 0;
 }
 
 }  // namespace varve

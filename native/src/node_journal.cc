@@ -147,6 +147,10 @@ napi_value append_stored(napi_env env, napi_callback_info info) {
   record.hw_floor = arguments.integer(9, "hwFloor");
   record.mode = mode_argument(arguments, 10);
   if (arguments.failed()) return nullptr;
+  if (!segment->segment) {
+    throw_failure(env, {FailureCode::closed, segment->path + " is closed"});
+    return nullptr;
+  }
   if (record.length == 0 || record.length > Journal::kMaxRecordBytes ||
       record.position + record.length > segment->segment->size()) {
     throw_argument(env, "appendStored: the bytes are not stored in the segment");

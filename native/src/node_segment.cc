@@ -27,7 +27,7 @@ napi_value create_segment(napi_env env, napi_callback_info info) {
   const uint64_t reserve_bytes = arguments.natural(2, "reserveBytes");
   if (arguments.failed() || refuse_closed(env, *handle->store)) return nullptr;
   SegmentRef segment;
-  const auto failure = MappedSegment::create(std::move(path), reserve_bytes, handle->store->health(), segment);
+  const auto failure = MappedSegment::create(std::move(path), reserve_bytes, handle->store->segments(), segment);
   return finish_open(env, handle->store, failure, std::move(segment));
 }
 
@@ -41,7 +41,7 @@ napi_value open_segment(napi_env env, napi_callback_info info) {
   if (arguments.failed() || refuse_closed(env, *handle->store)) return nullptr;
   SegmentRef segment;
   const auto failure =
-      MappedSegment::open_writable(std::move(path), reserve_bytes, size, handle->store->health(), segment);
+      MappedSegment::open_writable(std::move(path), reserve_bytes, size, handle->store->segments(), segment);
   return finish_open(env, handle->store, failure, std::move(segment));
 }
 
@@ -52,7 +52,7 @@ napi_value open_segment_read_only(napi_env env, napi_callback_info info) {
   std::string path = arguments.string(1, "path");
   if (arguments.failed() || refuse_closed(env, *handle->store)) return nullptr;
   SegmentRef segment;
-  const auto failure = MappedSegment::open_read_only(std::move(path), handle->store->health(), segment);
+  const auto failure = MappedSegment::open_read_only(std::move(path), handle->store->segments(), segment);
   return finish_open(env, handle->store, failure, std::move(segment));
 }
 
@@ -60,14 +60,22 @@ SegmentHandle* segment_argument(napi_env env, Arguments& arguments) {
   return static_cast<SegmentHandle*>(handle_argument(env, arguments, 0, HandleKind::segment, "segment"));
 }
 
+// Null (and an exception) if the segment is closed.
+SegmentHandle* open_segment_argument(napi_env env, Arguments& arguments) {
+  auto* handle = segment_argument(env, arguments);
+  if (handle == nullptr || handle->segment) return handle;
+  throw_failure(env, {FailureCode::closed, handle->path + " is closed"});
+  return nullptr;
+}
+
 // appendSegment(segment, source, start, end) → position
 napi_value append_segment(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  auto* handle = segment_argument(env, arguments);
+  auto* handle = open_segment_argument(env, arguments);
   const auto source = arguments.bytes(1, "source");
   const uint64_t start = arguments.natural(2, "start");
   const uint64_t end = arguments.natural(3, "end");
-  if (arguments.failed()) return nullptr;
+  if (handle == nullptr || arguments.failed()) return nullptr;
   if (start > end || end > source.length) {
     throw_argument(env, "append: [start, end) lies outside the source");
     return nullptr;
@@ -82,17 +90,17 @@ napi_value append_segment(napi_env env, napi_callback_info info) {
 
 napi_value segment_size(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  auto* handle = segment_argument(env, arguments);
-  if (arguments.failed()) return nullptr;
+  auto* handle = open_segment_argument(env, arguments);
+  if (handle == nullptr || arguments.failed()) return nullptr;
   return make_number(env, static_cast<double>(handle->segment->size()));
 }
 
 napi_value segment_poisoned(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   auto* handle = segment_argument(env, arguments);
-  if (arguments.failed()) return nullptr;
+  if (handle == nullptr || arguments.failed()) return nullptr;
   napi_value result = nullptr;
-  check(napi_get_boolean(env, handle->segment->poisoned(), &result), "napi_get_boolean");
+  check(napi_get_boolean(env, handle->mark->load(std::memory_order_acquire), &result), "napi_get_boolean");
   return result;
 }
 
@@ -100,25 +108,30 @@ napi_value segment_poisoned(napi_env env, napi_callback_info info) {
 // stores share an address.
 napi_value segment_buffer(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  auto* handle = segment_argument(env, arguments);
-  if (arguments.failed()) return nullptr;
-  const SegmentRef& segment = handle->segment;
-  const auto bytes = static_cast<int64_t>(segment->reserve_bytes());
+  auto* handle = open_segment_argument(env, arguments);
+  if (handle == nullptr || arguments.failed()) return nullptr;
+  const auto bytes = static_cast<int64_t>(handle->segment->reserve_bytes());
   napi_value buffer = nullptr;
   if (bytes == 0) {
     check(napi_create_arraybuffer(env, 0, nullptr, &buffer), "napi_create_arraybuffer");
     return buffer;
   }
-  auto* reference = new SegmentRef(segment);
+  const uint8_t* base = nullptr;
+  if (auto failure = handle->segment->view(base)) {
+    throw_failure(env, *failure);
+    return nullptr;
+  }
+  auto* held = new ViewRef(handle->segment);
   const auto finalize = [](napi_env finalizing_env, void*, void* hint) {
-    auto* held = static_cast<SegmentRef*>(hint);
+    auto* view = static_cast<ViewRef*>(hint);
     int64_t total = 0;
-    (void)napi_adjust_external_memory(finalizing_env, static_cast<int64_t>((*held)->reserve_bytes()), &total);
-    delete held;
+    (void)napi_adjust_external_memory(finalizing_env, static_cast<int64_t>((*view)->reserve_bytes()), &total);
+    delete view;
   };
-  if (napi_create_external_arraybuffer(env, segment->base(), static_cast<size_t>(bytes), finalize, reference,
+  // Node-API knows no read-only buffers: the pages themselves refuse to be written.
+  if (napi_create_external_arraybuffer(env, const_cast<uint8_t*>(base), static_cast<size_t>(bytes), finalize, held,
                                        &buffer) != napi_ok) {
-    delete reference;
+    delete held;
     throw_failure(env, {FailureCode::invariant_broken, "this Node.js has no external ArrayBuffers"});
     return nullptr;
   }
@@ -134,13 +147,10 @@ napi_value prepare_segment(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   auto* handle = segment_argument(env, arguments);
   const uint64_t bytes = arguments.natural(1, "bytes");
-  if (arguments.failed()) return nullptr;
+  if (handle == nullptr || arguments.failed() || !handle->segment) return nullptr;
   const SegmentRef& segment = handle->segment;
-  if (segment->request_prepare(bytes) && segment->enter_file()) {
-    handle->store->prepare([held = segment, from = segment->size()] {
-      held->prepare(from);
-      held->leave_file();
-    });
+  if (segment->request_prepare(bytes)) {
+    handle->store->prepare([held = segment, from = segment->size()] { held->prepare(from); });
   }
   return nullptr;
 }
@@ -148,10 +158,15 @@ napi_value prepare_segment(napi_env env, napi_callback_info info) {
 // touchSegment(segment, position, length) → promise
 napi_value touch_segment(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  auto* handle = segment_argument(env, arguments);
+  auto* handle = open_segment_argument(env, arguments);
   const uint64_t position = arguments.natural(1, "position");
   const uint64_t length = arguments.natural(2, "length");
-  if (arguments.failed()) return nullptr;
+  if (handle == nullptr || arguments.failed()) return nullptr;
+  const uint8_t* base = nullptr;
+  if (auto failure = handle->segment->view(base)) {
+    throw_failure(env, *failure);
+    return nullptr;
+  }
   Store& store = *handle->store;
   return store.run_read([&store, held = handle->segment, position, length]() -> std::optional<Failure> {
     held->touch(position, length, [&store] { return store.ends_reads(); });
@@ -162,18 +177,12 @@ napi_value touch_segment(napi_env env, napi_callback_info info) {
 // syncSegment(segment) → promise
 napi_value sync_segment(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  auto* handle = segment_argument(env, arguments);
-  if (arguments.failed()) return nullptr;
+  auto* handle = open_segment_argument(env, arguments);
+  if (handle == nullptr || arguments.failed()) return nullptr;
   const SegmentRef& segment = handle->segment;
-  if (segment->closed() || !segment->enter_file()) {
-    throw_failure(env, {FailureCode::closed, segment->path() + " is closed"});
-    return nullptr;
-  }
   Background& thread = handle->store->background();
   return handle->store->run([&thread, held = segment, stored = segment->size()] {
-    auto failure = held->sync(stored, [&thread](std::chrono::nanoseconds time) { thread.pause(time); });
-    held->leave_file();
-    return failure;
+    return held->sync(stored, [&thread](std::chrono::nanoseconds time) { thread.pause(time); });
   });
 }
 
@@ -181,8 +190,46 @@ napi_value sync_segment(napi_env env, napi_callback_info info) {
 napi_value close_segment(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   auto* handle = segment_argument(env, arguments);
+  if (handle == nullptr || arguments.failed()) return nullptr;
+  handle->close();
+  return nullptr;
+}
+
+// segmentStats(store) → SegmentStats
+napi_value segment_stats(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
   if (arguments.failed()) return nullptr;
-  handle->segment->close();
+  const SegmentStats stats = handle->store->segments()->stats();
+  napi_value result = nullptr;
+  check(napi_create_object(env, &result), "napi_create_object");
+  const auto set = [&](const char* name, uint64_t value) {
+    set_property(env, result, name, make_number(env, static_cast<double>(value)));
+  };
+  set("mappedSegments", stats.mapped_segments);
+  set("mappedBytes", stats.mapped_bytes);
+  set("openFiles", stats.open_files);
+  set("heldMappings", stats.held_mappings);
+  set("pinnedDeletedBytes", stats.pinned_deleted_bytes);
+  return result;
+}
+
+// segmentFileRenamed(store, from, to)
+napi_value segment_file_renamed(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
+  const std::string from = arguments.string(1, "from");
+  const std::string to = arguments.string(2, "to");
+  if (!arguments.failed()) handle->store->segments()->file_renamed(from, to);
+  return nullptr;
+}
+
+// segmentFileRemoved(store, path)
+napi_value segment_file_removed(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
+  const std::string path = arguments.string(1, "path");
+  if (!arguments.failed()) handle->store->segments()->file_removed(path);
   return nullptr;
 }
 
@@ -200,6 +247,9 @@ void export_segment(napi_env env, napi_value exports) {
   set_function(env, exports, "touchSegment", touch_segment);
   set_function(env, exports, "syncSegment", sync_segment);
   set_function(env, exports, "closeSegment", close_segment);
+  set_function(env, exports, "segmentStats", segment_stats);
+  set_function(env, exports, "segmentFileRenamed", segment_file_renamed);
+  set_function(env, exports, "segmentFileRemoved", segment_file_removed);
 }
 
 }  // namespace varve

@@ -4,6 +4,7 @@
 #include <node_api.h>
 
 #include <memory>
+#include <string>
 
 #include "mapped_segment.h"
 #include "node_handle.h"
@@ -13,9 +14,17 @@ namespace varve {
 
 struct SegmentHandle : Handle {
   SegmentHandle(SegmentRef opened, std::shared_ptr<Store> owner)
-      : Handle(HandleKind::segment), segment(std::move(opened)), store(std::move(owner)) {}
-  ~SegmentHandle() override { segment->close(); }
-  const SegmentRef segment;
+      : Handle(HandleKind::segment), segment(std::move(opened)), mark(segment->mark()), path(segment->path()),
+        store(std::move(owner)) {}
+  ~SegmentHandle() override { close(); }
+  void close() {
+    if (segment) segment->close();
+    segment = SegmentRef();
+  }
+
+  SegmentRef segment;  // empty once closed
+  const MappedSegment::Mark mark;
+  const std::string path;
   const std::shared_ptr<Store> store;
 };
 

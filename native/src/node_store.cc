@@ -7,12 +7,14 @@
 
 namespace varve {
 
-Store::Store(napi_env env, std::string root, std::shared_ptr<Trace> trace)
-    : env_(env), root_(std::move(root)), health_(std::make_shared<Health>(std::move(trace))) {}
+Store::Store(napi_env env, std::string root, StoreConfig config)
+    : env_(env),
+      root_(std::move(root)),
+      health_(std::make_shared<Health>(std::move(config.trace))),
+      segments_(std::make_shared<SegmentGround>(health_, config.max_open_files)) {}
 
-std::optional<Failure> Store::open(napi_env env, std::string root, std::shared_ptr<Trace> trace,
-                                   std::shared_ptr<Store>& out) {
-  std::shared_ptr<Store> store(new Store(env, std::move(root), std::move(trace)));
+std::optional<Failure> Store::open(napi_env env, std::string root, StoreConfig config, std::shared_ptr<Store>& out) {
+  std::shared_ptr<Store> store(new Store(env, std::move(root), std::move(config)));
   if (auto failure = store->lock_.acquire(store->root_)) return failure;
   if (Trace* const attached = store->health_->trace(); attached != nullptr && !attached->attach(store->root_)) {
     return Failure{FailureCode::invalid_argument, "trace: it has been used for another opening; make a new one"};
@@ -191,21 +193,22 @@ void Store::report_progress(napi_env env) {
 
 namespace {
 
-// openStore(root, trace | undefined) → store
+// openStore(root, maxOpenFiles, trace | undefined) → store
 napi_value open_store(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   std::string root = arguments.string(0, "root");
+  StoreConfig config;
+  config.max_open_files = arguments.natural(1, "maxOpenFiles");
   napi_valuetype type = napi_undefined;
-  check(napi_typeof(env, arguments.value(1), &type), "napi_typeof");
-  std::shared_ptr<Trace> trace;
+  check(napi_typeof(env, arguments.value(2), &type), "napi_typeof");
   if (type != napi_undefined) {
-    auto* handle = static_cast<TraceHandle*>(handle_argument(env, arguments, 1, HandleKind::trace, "trace"));
-    if (handle != nullptr) trace = handle->trace;
+    auto* handle = static_cast<TraceHandle*>(handle_argument(env, arguments, 2, HandleKind::trace, "trace"));
+    if (handle != nullptr) config.trace = handle->trace;
     if (!kTraceable) arguments.fail("trace", "left out: this addon was built without it");
   }
   if (arguments.failed()) return nullptr;
   std::shared_ptr<Store> store;
-  if (auto failure = Store::open(env, std::move(root), std::move(trace), store)) {
+  if (auto failure = Store::open(env, std::move(root), std::move(config), store)) {
     throw_failure(env, *failure);
     return nullptr;
   }

@@ -20,16 +20,21 @@
 #include "journal.h"
 #include "node_handle.h"
 #include "node_wakeup.h"
+#include "segment_ground.h"
 
 namespace varve {
 
+struct StoreConfig {
+  size_t max_open_files = SegmentGround::kDefaultMaxOpenFiles;
+  std::shared_ptr<Trace> trace;  // null unless the store is traced
+};
+
 class Store : public std::enable_shared_from_this<Store> {
  public:
-  // `trace` may be null.
-  static std::optional<Failure> open(napi_env env, std::string root, std::shared_ptr<Trace> trace,
+  static std::optional<Failure> open(napi_env env, std::string root, StoreConfig config,
                                      std::shared_ptr<Store>& out);
 
-  const std::shared_ptr<Health>& health() const { return health_; }
+  const std::shared_ptr<SegmentGround>& segments() const { return segments_; }
   bool closed() const { return closing_; }
 
   using Work = std::function<std::optional<Failure>()>;
@@ -61,7 +66,7 @@ class Store : public std::enable_shared_from_this<Store> {
     bool closes;
   };
 
-  Store(napi_env env, std::string root, std::shared_ptr<Trace> trace);
+  Store(napi_env env, std::string root, StoreConfig config);
   static void tear_down(void* data);
   napi_value run_on(Background& thread, Work work);
   napi_value promise(Work work, bool closes, const std::function<void(Background::Job)>& post);
@@ -74,6 +79,7 @@ class Store : public std::enable_shared_from_this<Store> {
   const napi_env env_;
   const std::string root_;
   const std::shared_ptr<Health> health_;
+  const std::shared_ptr<SegmentGround> segments_;
   DirectoryLock lock_;
   Background background_{"varve-sync"};
   Background preparer_{"varve-prepare"};

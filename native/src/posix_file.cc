@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,6 +139,13 @@ int write_back(const FileDescriptor& file, uint64_t from, uint64_t length, unsig
 int sync_data(const FileDescriptor& file) {
   return retry([&] {
     return file.trace() != nullptr ? file.trace()->sync(file.number(), file.get(), true) : ::fdatasync(file.get());
+  });
+}
+
+int sync_mapping(void* address, size_t length, Trace* trace, uint32_t number) {
+  if (!kTraceable) trace = nullptr;
+  return retry([&] {
+    return trace != nullptr ? trace->sync_mapping(number, address, length) : ::msync(address, length, MS_SYNC);
   });
 }
 

@@ -63,6 +63,9 @@ int allocate(const FileDescriptor& file, uint64_t from, uint64_t to);
 // sync_file_range with these flags: starts or awaits write-back, and promises nothing.
 int write_back(const FileDescriptor& file, uint64_t from, uint64_t length, unsigned flags);
 int sync_data(const FileDescriptor& file);
+// As sync_data for the file whose range [address, address + length) is mapped there. The open file that is told of
+// write-back errors is the mapping's. `number`: the file's in the trace.
+int sync_mapping(void* address, size_t length, Trace* trace, uint32_t number);
 // For directories: also the entries.
 int sync_all(const FileDescriptor& file);
 

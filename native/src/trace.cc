@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -120,6 +121,14 @@ int Trace::ftruncate(uint32_t file, int fd, off_t size) {
 }
 
 int Trace::sync(uint32_t file, int fd, bool data_only) {
+  return sync_by(file, [&] { return data_only ? ::fdatasync(fd) : ::fsync(fd); });
+}
+
+int Trace::sync_mapping(uint32_t file, void* address, size_t length) {
+  return sync_by(file, [&] { return ::msync(address, length, MS_SYNC); });
+}
+
+int Trace::sync_by(uint32_t file, const std::function<int()>& call) {
   TraceEvent event;
   {
     const std::lock_guard lock(mutex_);
@@ -130,7 +139,7 @@ int Trace::sync(uint32_t file, int fd, bool data_only) {
     event.sync = record_locked(TraceEvent(event));
     event.error = ask_locked(TraceKind::sync_begin, event.path);
   }
-  if (event.error == 0 && (data_only ? ::fdatasync(fd) : ::fsync(fd)) != 0) event.error = errno;
+  if (event.error == 0 && call() != 0) event.error = errno;
   const int error = event.error;
   event.kind = TraceKind::sync_end;
   const std::lock_guard lock(mutex_);

@@ -18,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -86,6 +87,7 @@ class Trace {
   int fallocate(uint32_t file, int fd, off_t from, off_t length);
   int ftruncate(uint32_t file, int fd, off_t size);
   int sync(uint32_t file, int fd, bool data_only);
+  int sync_mapping(uint32_t file, void* address, size_t length);
   int sync_file_range(uint32_t file, int fd, off_t from, off_t length, unsigned flags);
   int rename(const std::string& from, const std::string& to);
   int unlink(const std::string& path);
@@ -111,6 +113,8 @@ class Trace {
     std::string path;  // the last one it had
     bool directory;
   };
+
+  int sync_by(uint32_t file, const std::function<int()>& call);
 
   // All under the mutex.
   int ask_locked(TraceKind kind, const std::string& relative);

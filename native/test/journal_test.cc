@@ -217,8 +217,8 @@ TEST_CASE("what is submitted while a sync runs shares the next one") {
 TEST_CASE("stored records that continue each other become one; another log, generation or kind of record parts them") {
   Fixture fixture(8 << 20);
   SegmentRef a, b;
-  REQUIRE(!MappedSegment::create(fixture.directory.file("a.log"), 1 << 20, fixture.health, a));
-  REQUIRE(!MappedSegment::create(fixture.directory.file("b.log"), 1 << 20, fixture.health, b));
+  REQUIRE(!MappedSegment::create(fixture.directory.file("a.log"), 1 << 20, std::make_shared<SegmentGround>(fixture.health), a));
+  REQUIRE(!MappedSegment::create(fixture.directory.file("b.log"), 1 << 20, std::make_shared<SegmentGround>(fixture.health), b));
   std::vector<uint8_t> bytes(60000);
   for (size_t i = 0; i < bytes.size(); i++) bytes[i] = static_cast<uint8_t>(i * 7);
   uint64_t position = 0;

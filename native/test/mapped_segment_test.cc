@@ -2,8 +2,11 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <atomic>
 #include <cstring>
 #include <filesystem>
@@ -23,11 +26,18 @@ constexpr uint64_t kMiB = 1024 * kKiB;
 
 const auto kNoPause = [](std::chrono::nanoseconds) {};
 
-std::shared_ptr<Health> healthy() { return std::make_shared<Health>(); }
+std::shared_ptr<SegmentGround> healthy() { return std::make_shared<SegmentGround>(std::make_shared<Health>()); }
 
-SegmentRef create(const std::string& path, uint64_t reserve, std::shared_ptr<Health> health = healthy()) {
+const uint8_t* view_of(const SegmentRef& segment) {
+  const uint8_t* view = nullptr;
+  const auto failure = segment->view(view);
+  REQUIRE_MESSAGE(!failure, (failure ? failure->message : ""));
+  return view;
+}
+
+SegmentRef create(const std::string& path, uint64_t reserve, std::shared_ptr<SegmentGround> ground = healthy()) {
   SegmentRef segment;
-  const auto failure = MappedSegment::create(path, reserve, std::move(health), segment);
+  const auto failure = MappedSegment::create(path, reserve, std::move(ground), segment);
   REQUIRE_MESSAGE(!failure, (failure ? failure->message : ""));
   return segment;
 }
@@ -37,6 +47,19 @@ uint64_t append(const SegmentRef& segment, const std::vector<uint8_t>& bytes) {
   const auto failure = segment->append(bytes.data(), bytes.size(), position);
   REQUIRE_MESSAGE(!failure, (failure ? failure->message : ""));
   return position;
+}
+
+// The permissions of each area of this process's memory in which that file is mapped, sorted.
+std::vector<std::string> areas_of(const std::string& path) {
+  std::ifstream maps("/proc/self/maps");
+  std::vector<std::string> areas;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find(path) == std::string::npos) continue;
+    const size_t space = line.find(' ');
+    areas.push_back(line.substr(space + 1, 4));
+  }
+  std::sort(areas.begin(), areas.end());
+  return areas;
 }
 
 }  // namespace
@@ -131,23 +154,80 @@ TEST_CASE("opening read-only maps the file as long as it is, also when it is emp
   CHECK(empty->size() == 0);
 }
 
-TEST_CASE("the mapping outlives close for as long as a reference is held") {
+TEST_CASE("what views look at outlives the engine's use of a segment, and its file; the rest goes at once") {
   const TemporaryDirectory directory;
-  SegmentRef reader;
+  const std::string path = directory.file("0.log");
+  const auto ground = healthy();
+  std::unique_ptr<ViewRef> held;
+  const uint8_t* view = nullptr;
   {
-    const auto segment = create(directory.file("0.log"), kMiB);
+    const auto segment = create(path, kMiB, ground);
     append(segment, std::vector<uint8_t>(5000, 9));
-    reader = SegmentRef(segment);
-    segment->close();
+    view = view_of(segment);
+    held = std::make_unique<ViewRef>(segment);
     segment->close();
     uint64_t position = 0;
-    const auto failure = segment->append(segment->base(), 1, position);
+    const auto failure = segment->append(view, 1, position);
     REQUIRE(failure);
     CHECK(failure->code == FailureCode::closed);
-    CHECK_FALSE(segment->enter_file());
+    CHECK(ground->stats().open_files == 1);
+    CHECK(areas_of(path).size() == 2);
   }
-  std::filesystem::remove(directory.file("0.log"));
-  CHECK(reader->base()[4999] == 9);
+  CHECK(ground->stats().open_files == 0);
+  CHECK(ground->stats().mapped_segments == 1);
+  CHECK(ground->stats().held_mappings == 1);
+  CHECK(areas_of(path) == std::vector<std::string>{"r--s"});
+  std::filesystem::remove(path);
+  CHECK(ground->stats().pinned_deleted_bytes == 0);
+  ground->file_removed(path);
+  CHECK(ground->stats().pinned_deleted_bytes == 64 * kKiB);
+  CHECK(view[4999] == 9);
+  held.reset();
+  CHECK(areas_of(path).empty());
+  const SegmentStats stats = ground->stats();
+  CHECK(stats.mapped_segments + stats.mapped_bytes + stats.held_mappings + stats.pinned_deleted_bytes == 0);
+}
+
+TEST_CASE("the view is read-only, follows the file as it grows, and has zeros beyond it") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("0.log");
+  const auto segment = create(path, 8 * kMiB);
+  const uint8_t* const view = view_of(segment);
+  CHECK(view[0] == 0);
+  CHECK(view[8 * kMiB - 1] == 0);
+  std::vector<uint8_t> expected;
+  for (int i = 1; i < 1500; i++) {
+    const std::vector<uint8_t> bytes(static_cast<size_t>(1000 + i), static_cast<uint8_t>(i));
+    append(segment, bytes);
+    expected.insert(expected.end(), bytes.begin(), bytes.end());
+    REQUIRE(view[expected.size() - 1] == static_cast<uint8_t>(i));
+    REQUIRE(view_of(segment) == view);
+  }
+  CHECK(std::memcmp(view, expected.data(), expected.size()) == 0);
+  CHECK(view[segment->allocated_bytes()] == 0);
+  CHECK(view[8 * kMiB - 1] == 0);
+  // However often it grew: one writable area, one read-only one (and one for what lies beyond the file).
+  CHECK(areas_of(path) == std::vector<std::string>{"r--s", "rw-s"});
+  CHECK_FALSE(segment->poisoned());
+}
+
+TEST_CASE("a write through the view is fatal") {
+  const TemporaryDirectory directory;
+  const auto segment = create(directory.file("0.log"), kMiB);
+  append(segment, {1, 2, 3});
+  auto* const view = const_cast<uint8_t*>(view_of(segment));
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    signal(SIGSEGV, SIG_DFL);
+    *static_cast<volatile uint8_t*>(view) = 9;
+    _exit(0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGSEGV);
+  CHECK(view[0] == 1);
 }
 
 TEST_CASE("preparing and syncing on another thread never disturbs appends") {
@@ -179,12 +259,13 @@ TEST_CASE("touching makes pages resident, stops when it is told to, and never go
   { std::ofstream(directory.file("0.log")) << std::string(3 * kMiB, 'x'); }
   SegmentRef segment;
   REQUIRE(!MappedSegment::open_read_only(directory.file("0.log"), healthy(), segment));
+  const uint8_t* const view = view_of(segment);
   int asked = 0;
   segment->touch(5000, 64 * kMiB, [&] { return ++asked > 2; });
   CHECK(asked == 3);
   segment->touch(0, 64 * kMiB, [] { return false; });
   std::vector<unsigned char> resident(3 * kMiB / 4096);
-  REQUIRE(mincore(segment->base(), 3 * kMiB, resident.data()) == 0);
+  REQUIRE(mincore(const_cast<uint8_t*>(view), 3 * kMiB, resident.data()) == 0);
   for (const unsigned char page : resident) REQUIRE((page & 1) == 1);
   CHECK_FALSE(segment->poisoned());
   REQUIRE(truncate(directory.file("0.log").c_str(), 4096) == 0);
@@ -207,8 +288,8 @@ TEST_CASE("a large sync is paced: it pauses after each of its pieces, and only f
 
 TEST_CASE("after a failure anywhere in the store, appends fail with the first one") {
   const TemporaryDirectory directory;
-  const auto health = healthy();
-  const auto segment = create(directory.file("0.log"), kMiB, health);
+  const auto health = std::make_shared<Health>();
+  const auto segment = create(directory.file("0.log"), kMiB, std::make_shared<SegmentGround>(health));
   append(segment, {1, 2, 3});
   health->fail({FailureCode::disk_failed, "first"});
   health->fail({FailureCode::disk_failed, "second"});
@@ -229,11 +310,115 @@ TEST_CASE("a page that can't be read becomes zeros and poisons its segment, and 
   REQUIRE(truncate(directory.file("0.log").c_str(), 4096) == 0);
   CHECK(segment->base()[4095] == 7);
   CHECK_FALSE(segment->poisoned());
-  CHECK(*static_cast<volatile uint8_t*>(segment->base() + 50000) == 0);
+  SUBCASE("under the engine") { CHECK(*static_cast<volatile uint8_t*>(segment->base() + 50000) == 0); }
+  SUBCASE("under a reader") { CHECK(*static_cast<const volatile uint8_t*>(view_of(segment) + 50000) == 0); }
   CHECK(segment->poisoned());
   CHECK_FALSE(other->poisoned());
   uint64_t position = 0;
   const auto failure = segment->append(other->base(), 10, position);
   REQUIRE(failure);
   CHECK(failure->code == FailureCode::disk_failed);
+}
+
+TEST_CASE("descriptors are bounded: the file that was not used for longest is closed, and opened again when it must grow") {
+  const TemporaryDirectory directory;
+  const auto ground = std::make_shared<SegmentGround>(std::make_shared<Health>(), 3);
+  std::vector<SegmentRef> segments;
+  for (int i = 0; i < 10; i++) {
+    segments.push_back(create(directory.file(std::to_string(i)), 4 * kMiB, ground));
+    CHECK(ground->stats().open_files == std::min(i + 1, 3));
+  }
+  for (int round = 0; round < 4; round++) {
+    for (const SegmentRef& segment : segments) {
+      append(segment, std::vector<uint8_t>(100'000, static_cast<uint8_t>(round)));
+      CHECK(!segment->sync(segment->size(), kNoPause));
+      CHECK(ground->stats().open_files == 3);
+    }
+  }
+  for (int i = 0; i < 10; i++) {
+    const auto stored = read_whole_file(directory.file(std::to_string(i)));
+    for (size_t at = 0; at < 400'000; at += 1000) REQUIRE(stored[at] == at / 100'000);
+  }
+  CHECK(ground->stats().mapped_segments == 10);
+  segments.clear();
+  CHECK(ground->stats().open_files == 0);
+}
+
+TEST_CASE("a file grows under its new name once the ground was told of it, and never one that took its old name") {
+  const TemporaryDirectory directory;
+  const auto ground = std::make_shared<SegmentGround>(std::make_shared<Health>(), 0);
+  const std::string path = directory.file("0.log");
+  const auto segment = create(path, 4 * kMiB, ground);
+  append(segment, std::vector<uint8_t>(1000, 1));
+  CHECK(ground->stats().open_files == 0);
+  std::filesystem::rename(path, directory.file("1.log"));
+  uint64_t position = 0;
+  const std::vector<uint8_t> more(100'000, 2);
+
+  auto failure = segment->append(more.data(), more.size(), position);
+  REQUIRE(failure);
+  CHECK(failure->code == FailureCode::disk_failed);
+
+  { std::ofstream(path) << "a stranger"; }
+  failure = segment->append(more.data(), more.size(), position);
+  REQUIRE(failure);
+  CHECK(failure->code == FailureCode::disk_failed);
+  CHECK(failure->message.find("not the file") != std::string::npos);
+  CHECK(std::filesystem::file_size(path) == 10);
+  // What is stored can be synced all the same, and appended to where there is space.
+  CHECK(!segment->sync(segment->size(), kNoPause));
+  CHECK(append(segment, {3}) == 1000);
+
+  ground->file_renamed(path, directory.file("1.log"));
+  CHECK(append(segment, more) == 1001);
+  CHECK(read_whole_file(directory.file("1.log"))[50'000] == 2);
+}
+
+TEST_CASE("files that are opened and closed by many threads at once are the right ones") {
+  const TemporaryDirectory directory;
+  const auto ground = std::make_shared<SegmentGround>(std::make_shared<Health>(), 2);
+  std::vector<SegmentRef> segments;
+  for (int i = 0; i < 8; i++) segments.push_back(create(directory.file(std::to_string(i)), 64 * kMiB, ground));
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < 4; t++) {
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < 100; round++) {
+        for (size_t i = 0; i < segments.size(); i++) {
+          const SegmentRef segment = segments[(i + t) % segments.size()];
+          if (t == 0) {
+            append(segment, std::vector<uint8_t>(20'000, static_cast<uint8_t>((i + t) % segments.size())));
+            (void)segment->request_prepare(100'000);
+          } else {
+            segment->prepare(0);
+          }
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(ground->stats().open_files == 2);
+  for (size_t i = 0; i < segments.size(); i++) {
+    const auto stored = read_whole_file(directory.file(std::to_string(i)));
+    REQUIRE(stored.size() >= 2'000'000);
+    for (size_t at = 0; at < 2'000'000; at += 1000) REQUIRE(stored[at] == i);
+  }
+}
+
+TEST_CASE("a removed file that is mapped twice is counted once") {
+  const TemporaryDirectory directory;
+  const auto ground = healthy();
+  const std::string path = directory.file("0.log");
+  { std::ofstream(path) << std::string(10'000, 'x'); }
+  SegmentRef first, second;
+  REQUIRE(!MappedSegment::open_read_only(path, ground, first));
+  REQUIRE(!MappedSegment::open_read_only(path, ground, second));
+  CHECK(ground->stats().mapped_bytes == 20'000);
+  CHECK(ground->stats().open_files == 0);
+  std::filesystem::remove(path);
+  ground->file_removed(path);
+  CHECK(ground->stats().pinned_deleted_bytes == 10'000);
+  first = SegmentRef();
+  CHECK(ground->stats().pinned_deleted_bytes == 10'000);
+  second = SegmentRef();
+  CHECK(ground->stats().pinned_deleted_bytes == 0);
 }

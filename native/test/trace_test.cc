@@ -94,7 +94,7 @@ TEST_CASE("a store that stands before the begin of a sync happened before it") {
   REQUIRE(trace->attach(directory.path()));
   SegmentRef segment;
   const auto health = std::make_shared<Health>(trace);
-  REQUIRE_FALSE(MappedSegment::create(directory.path() + "/0.log", uint64_t{1} << 20, health, segment));
+  REQUIRE_FALSE(MappedSegment::create(directory.path() + "/0.log", uint64_t{1} << 20, std::make_shared<SegmentGround>(health), segment));
   std::thread syncing([&] {
     for (int i = 0; i < 50; i++) CHECK_FALSE(segment->sync(0, [](std::chrono::nanoseconds) {}));
   });

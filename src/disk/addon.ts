@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ErrorCode, VarveError } from '../errors.js';
 import type { Crc32c, ScanBatches, ScanEnd, ScanResult } from './batch-scan.js';
-import type { JournalStats } from './disk.js';
+import type { JournalStats, SegmentStats } from './disk.js';
 
 declare const store: unique symbol;
 declare const segment: unique symbol;
@@ -46,7 +46,7 @@ interface Addon {
     maxBatches: number,
   ): { end: number; validEnd: number; batches: Float64Array };
 
-  openStore(root: string, trace: NativeTraceHandle | undefined): NativeStoreHandle;
+  openStore(root: string, maxOpenFiles: number, trace: NativeTraceHandle | undefined): NativeStoreHandle;
   closeStore(store: NativeStoreHandle): Promise<void>;
 
   createSegment(store: NativeStoreHandle, path: string, reserveBytes: number): NativeSegmentHandle;
@@ -61,6 +61,9 @@ interface Addon {
   touchSegment(segment: NativeSegmentHandle, position: number, length: number): Promise<void>;
   syncSegment(segment: NativeSegmentHandle): Promise<void>;
   closeSegment(segment: NativeSegmentHandle): void;
+  segmentStats(store: NativeStoreHandle): SegmentStats;
+  segmentFileRenamed(store: NativeStoreHandle, from: string, to: string): void;
+  segmentFileRemoved(store: NativeStoreHandle, path: string): void;
 
   openJournal(
     store: NativeStoreHandle,

@@ -28,6 +28,19 @@ export interface FreeSpace {
   readonly blockBytes: number;
 }
 
+export interface SegmentStats {
+  /** Segments whose file is mapped, those that only views hold included. */
+  readonly mappedSegments: number;
+  /** Of the files that are mapped. */
+  readonly mappedBytes: number;
+  /** Descriptors of segment files. */
+  readonly openFiles: number;
+  /** Mappings that were closed and that views still hold, or a buffer that was not collected yet. */
+  readonly heldMappings: number;
+  /** Bytes of removed files that are still mapped: used on the disk until the views are gone. */
+  readonly pinnedDeletedBytes: number;
+}
+
 export interface Disk {
   /** Entries of a directory, sorted by name; an empty list when it does not exist. */
   readDirectory(path: string): Promise<DirectoryEntry[]>;
@@ -65,6 +78,9 @@ export interface Disk {
     options: SegmentOptions & { readonly size?: number; readonly writable: boolean },
   ): SegmentFile;
 
+  /** What the segments cost now; also after `close`. */
+  stats(): SegmentStats;
+
   /** Starts the journal thread. Once per open disk. */
   openJournal(options: JournalOptions): Journal;
 
@@ -95,7 +111,7 @@ export interface SegmentFile {
   append(source: Uint8Array, start: number, end: number): number;
   /**
    * A zero-copy view of [position, position + length): a Buffer over the segment's one ArrayBuffer. It stays valid for
-   * as long as it is held, whatever happens to the segment. Writing to it is forbidden (read-only mappings kill the process).
+   * as long as it is held, whatever happens to the segment. Writing to it kills the process: the pages are read-only.
    */
   view(position: number, length: number): Buffer;
   /**

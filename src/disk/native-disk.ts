@@ -10,7 +10,16 @@ import { access, constants, readdir, stat, statfs } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { VarveError } from '../errors.js';
 import { addon, type NativeStoreHandle } from './addon.js';
-import type { DirectoryEntry, Disk, FreeSpace, Journal, JournalOptions, SegmentFile, SegmentOptions } from './disk.js';
+import type {
+  DirectoryEntry,
+  Disk,
+  FreeSpace,
+  Journal,
+  JournalOptions,
+  SegmentFile,
+  SegmentOptions,
+  SegmentStats,
+} from './disk.js';
 import { diskError, isMissing } from './disk-errors.js';
 import { type FileCalls, fileCalls, type OpenFile, type OpenFlags } from './file-calls.js';
 import { NativeJournal } from './native-journal.js';
@@ -19,8 +28,17 @@ import { SharedCalls } from './shared-calls.js';
 import type { Trace } from './trace.js';
 import { tracedFileCalls } from './traced-files.js';
 
-/** Opens a data directory, which exists, and locks it. `trace`: a testing tool (trace.ts). */
-export async function openDisk(root: string, options: { readonly trace?: Trace | undefined } = {}): Promise<Disk> {
+const DEFAULT_MAX_OPEN_FILES = 1024;
+
+export interface DiskOptions {
+  /** Descriptors of segment files that stay open while nobody uses them. Default 1024. */
+  readonly maxOpenFiles?: number;
+  /** A testing tool (trace.ts). */
+  readonly trace?: Trace | undefined;
+}
+
+/** Opens a data directory, which exists, and locks it. */
+export async function openDisk(root: string, options: DiskOptions = {}): Promise<Disk> {
   const absolute = resolve(root);
   const found = await stat(absolute).catch((error: unknown) => {
     if (isMissing(error)) return undefined;
@@ -32,9 +50,9 @@ export async function openDisk(root: string, options: { readonly trace?: Trace |
   await access(absolute, constants.R_OK | constants.W_OK | constants.X_OK).catch((error: unknown) => {
     throw diskError(error, absolute);
   });
-  const { trace } = options;
+  const { maxOpenFiles = DEFAULT_MAX_OPEN_FILES, trace } = options;
   const files = trace === undefined ? fileCalls : tracedFileCalls(trace.handle);
-  return new NativeDisk(absolute, addon().openStore(absolute, trace?.handle), files);
+  return new NativeDisk(absolute, addon().openStore(absolute, maxOpenFiles, trace?.handle), files);
 }
 
 /** Changes with every boot of the machine; the same id means that the page cache has survived since. */
@@ -183,6 +201,7 @@ class NativeDisk implements Disk {
     } catch (error) {
       throw diskError(error, source);
     }
+    this.#native.segmentFileRenamed(this.#store, source, target);
     await this.#syncDirectories([dirname(target), dirname(source)]);
   }
 
@@ -191,6 +210,7 @@ class NativeDisk implements Disk {
     for (const target of targets) {
       try {
         await this.#files.unlink(target);
+        this.#native.segmentFileRemoved(this.#store, target);
       } catch (error) {
         if (!isMissing(error)) throw diskError(error, target);
       }
@@ -232,6 +252,10 @@ class NativeDisk implements Disk {
       throw new VarveError('INVALID_ARGUMENT', `${path} cannot be opened for writing without its size`);
     }
     return new NativeSegment(path, reserveBytes, this.#native.openSegment(this.#store, file, reserveBytes, size));
+  }
+
+  stats(): SegmentStats {
+    return this.#native.segmentStats(this.#store);
   }
 
   openJournal(options: JournalOptions): Journal {

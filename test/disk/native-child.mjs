@@ -11,6 +11,8 @@ native.configure((code, message) => Object.assign(new Error(message), { code }))
 
 const MIB = 1024 * 1024;
 
+const openStore = (root) => native.openStore(root, 1024, undefined);
+
 function openJournal(store, root, progress) {
   mkdirSync(join(root, 'journal'), { recursive: true });
   const id = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
@@ -34,7 +36,7 @@ async function collectUntil(condition) {
 }
 
 function storeWithView(root, name) {
-  const store = native.openStore(root);
+  const store = openStore(root);
   const segment = native.createSegment(store, join(root, name), 8 * MIB);
   native.appendSegment(segment, Buffer.alloc(MIB, 7), 0, MIB);
   return { store, segment, view: Buffer.from(native.segmentBuffer(segment), 0, MIB) };
@@ -71,6 +73,25 @@ const scenes = {
     await native.closeStore(store);
   },
 
+  /** Writes to a view of a segment that is appended to: ends here. */
+  'write-to-view'(root) {
+    const { segment, view } = storeWithView(root, 'written.log');
+    native.appendSegment(segment, Buffer.alloc(MIB, 8), 0, MIB);
+    report({ first: view[0] });
+    view[0] = 9;
+    report({ written: view[0] });
+  },
+
+  /** The same, of a sealed one that was opened for reading. */
+  'write-to-read-only-view'(root) {
+    const { store } = storeWithView(root, 'written.log');
+    const segment = native.openSegmentReadOnly(store, join(root, 'written.log'));
+    const view = Buffer.from(native.segmentBuffer(segment), 0, MIB);
+    report({ first: view[0] });
+    view.fill(9);
+    report({ written: view[0] });
+  },
+
   /** Pages beyond the end of the file are readable: Node copies the whole buffer here. */
   async 'structured-clone'(root) {
     const { store, view } = storeWithView(root, 'cloned.log');
@@ -81,14 +102,14 @@ const scenes = {
 
   /** Ends by itself although nothing was closed; what waits for a callback gets it first. */
   'no-close'(root) {
-    const store = native.openStore(root);
+    const store = openStore(root);
     const log = openJournal(store, root, (durable) => report({ durable }));
     native.journalAppend(store, log, 2, 0, 0, Buffer.from('x'), 0);
   },
 
   /** Only records that nobody waits for. */
   'no-close-idle'(root) {
-    const store = native.openStore(root);
+    const store = openStore(root);
     const log = openJournal(store, root, () => {});
     native.journalAppend(store, log, 2, 0, 0, Buffer.from('x'), 2);
     report({ idle: true });
@@ -107,7 +128,7 @@ const scenes = {
 
   /** Appends for ever and reports what is durable, until it is killed. */
   'append-until-killed'(root) {
-    const store = native.openStore(root);
+    const store = openStore(root);
     let epoch = 0;
     const log = openJournal(store, root, (durable) => {
       report({ durable });
@@ -134,13 +155,13 @@ const scenes = {
     const [durable] = await Promise.all([message(closing), message(endless)]);
     await endless.terminate();
     // The terminated worker's lock is free again.
-    const store = native.openStore(join(root, 'b'));
+    const store = openStore(join(root, 'b'));
     await native.closeStore(store);
     report({ durable, threadsLeft: nativeThreads() });
   },
 
   'worker-closes'(root) {
-    const store = native.openStore(root);
+    const store = openStore(root);
     const log = openJournal(store, root, (durable, _error, stopped) => {
       if (stopped) native.closeStore(store).then(() => parentPort.postMessage(durable));
       else if (durable === 100) native.journalStop(store);

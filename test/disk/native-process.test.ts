@@ -40,6 +40,12 @@ test('a process that reads a view of a shortened file lives, and sees that the s
   expect(await play('sigbus')).toEqual({ ...fine, reports: [{ sum: 4096 * 7, poisoned: true }] });
 });
 
+test('writing to a view kills the process before a byte of the log has changed', async () => {
+  for (const scene of ['write-to-view', 'write-to-read-only-view']) {
+    expect(await play(scene)).toEqual({ code: null, signal: 'SIGSEGV', reports: [{ first: 7 }] });
+  }
+});
+
 test('cloning a view, which copies the whole reservation, does not crash', async () => {
   expect(await play('structured-clone')).toEqual({ ...fine, reports: [{ same: true, bytes: 8 * 1024 * 1024 }] });
 });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { Disk, Journal, JournalOptions } from '../../src/disk/disk.js';
-import { openDisk } from '../../src/disk/native-disk.js';
+import { type DiskOptions, openDisk } from '../../src/disk/native-disk.js';
 
 export const DIRECTORY_ID = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
 
@@ -14,13 +14,13 @@ export async function temporaryDirectory(): Promise<string> {
   return root;
 }
 
-export async function temporaryDisk(): Promise<{ root: string; disk: Disk }> {
+export async function temporaryDisk(options: DiskOptions = {}): Promise<{ root: string; disk: Disk }> {
   const root = await temporaryDirectory();
-  return { root, disk: await openTestDisk(root) };
+  return { root, disk: await openTestDisk(root, options) };
 }
 
-export async function openTestDisk(root: string): Promise<Disk> {
-  const disk = await openDisk(root);
+export async function openTestDisk(root: string, options: DiskOptions = {}): Promise<Disk> {
+  const disk = await openDisk(root, options);
   // A journal that failed on purpose makes closing fail too.
   onTestFinished(() => disk.close().catch(() => {}));
   return disk;
