@@ -241,6 +241,12 @@ export const SETTINGS: readonly Setting[] = [
     read: within(bytes, STORE_RANGES.pendingMaxBytes),
   },
   {
+    key: 'store.maxOpenFiles',
+    flag: '--max-open-files <n>',
+    help: 'segment files that stay open while nobody uses them (default: 1024)',
+    read: within(integer, STORE_RANGES.maxOpenFiles),
+  },
+  {
     key: 'store.checkpointIntervalMs',
     flag: '--checkpoint-interval-ms <ms>',
     help: 'time between checkpoints (default: 5000)',

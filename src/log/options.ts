@@ -19,6 +19,8 @@ export interface StoreOptions {
   readonly asyncMaxBytes: number;
   /** Bytes accepted and not yet durable (under 'sync') at which `append` waits. Default 64 MiB. */
   readonly pendingMaxBytes: number;
+  /** Descriptors of segment files that stay open while nobody uses them. A mapped segment needs none. Default 1024. */
+  readonly maxOpenFiles: number;
   /** Time between checkpoints. Default 5,000 ms. */
   readonly checkpointIntervalMs: number;
   /** A testing tool: records what the store does to its files, and makes calls fail. Default: none. See the class. */

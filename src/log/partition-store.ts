@@ -10,7 +10,7 @@
  * are refused with DISK_FAILED, reads go on, nothing is tried again. Reopening finds out what is really on disk.
  */
 import { randomBytes } from 'node:crypto';
-import type { Disk, Journal, JournalStats } from '../disk/disk.js';
+import type { Disk, Journal, JournalStats, SegmentStats } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
 import { CHECKPOINT_FILE, encodeCheckpoint } from '../journal/checkpoint.js';
 import { encodeRelaxed, RecordType } from '../journal/journal-records.js';
@@ -58,6 +58,7 @@ export interface OpenLogOptions extends Partial<LogOptions> {
 
 export interface StoreStats {
   readonly journal: JournalStats;
+  readonly segments: SegmentStats;
   readonly openLogs: number;
   /** Bytes accepted under 'sync' that are not durable yet. */
   readonly pendingBytes: number;
@@ -220,6 +221,7 @@ export class Store {
   stats(): StoreStats {
     return {
       journal: this.#journal.stats(),
+      segments: this.#ground.disk.stats(),
       openLogs: this.#logs.size,
       pendingBytes: this.#queue.pendingBytes,
       pendingRecords: this.#queue.pendingTickets,

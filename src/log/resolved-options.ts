@@ -17,6 +17,7 @@ const DEFAULT_STORE_OPTIONS: StoreOptions = {
   asyncMaxMs: 50,
   asyncMaxBytes: 8 * MIB,
   pendingMaxBytes: 64 * MIB,
+  maxOpenFiles: 1024,
   checkpointIntervalMs: 5000,
   maxMappedSegments: 1024,
 };
@@ -40,6 +41,7 @@ export const STORE_RANGES = {
   asyncMaxMs: [1, 60_000],
   asyncMaxBytes: [4 * KIB, GIB],
   pendingMaxBytes: [4 * KIB, 4 * GIB],
+  maxOpenFiles: [1, 1_000_000],
   checkpointIntervalMs: [1, 3_600_000],
   maxMappedSegments: [1, 1_000_000],
 } as const satisfies Readonly<Partial<Record<keyof StoreOptions, Range>>>;

@@ -29,11 +29,11 @@ export { type OpenLogOptions, Store, type StoreGround, type StoreStats } from '.
  */
 export async function openStore(path: string, options: Partial<StoreOptions> = {}): Promise<Store> {
   const root = rootOf(path);
-  const { create, trace, ...owner } = resolveStoreOptions(options);
+  const { create, trace, maxOpenFiles, ...owner } = resolveStoreOptions(options);
   checkOwner(owner);
   await checkRoot(root, create);
   if (create) await makeRoot(root);
-  const disk = await openDisk(root, { trace });
+  const disk = await openDisk(root, { trace, maxOpenFiles });
   return Store.open({ disk, path: root, bootId: knownBootId() }, options);
 }
 

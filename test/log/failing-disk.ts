@@ -49,7 +49,7 @@ export async function openFailing(path: string, faults: Faults, options: Partial
           return target.openJournal({ ...given, onDurable });
         };
       }
-      const isSync = name === 'createSegment' || name === 'openSegment' || name === 'readFileSync';
+      const isSync = ['createSegment', 'openSegment', 'readFileSync', 'stats'].includes(name);
       return (...values: unknown[]) => {
         if (isSync) {
           faults.check(name, values[0]);
