@@ -58,7 +58,6 @@ export interface OpenLogOptions extends Partial<LogOptions> {
 
 export interface StoreStats {
   readonly journal: JournalStats;
-  readonly segments: SegmentStats;
   readonly openLogs: number;
   /** Bytes accepted under 'sync' that are not durable yet. */
   readonly pendingBytes: number;
@@ -67,7 +66,7 @@ export interface StoreStats {
   readonly checkpoints: number;
   /** Journal bytes that no checkpoint covers yet (estimated). */
   readonly uncoveredJournalBytes: number;
-  readonly segments: {
+  readonly segments: SegmentStats & {
     /** Mapped, or with loaded indexes. */
     readonly mapped: number;
     /** How often a segment was mapped since the store was opened. */
@@ -221,13 +220,13 @@ export class Store {
   stats(): StoreStats {
     return {
       journal: this.#journal.stats(),
-      segments: this.#ground.disk.stats(),
       openLogs: this.#logs.size,
       pendingBytes: this.#queue.pendingBytes,
       pendingRecords: this.#queue.pendingTickets,
       checkpoints: this.#checkpointer.count,
       uncoveredJournalBytes: this.#checkpointer.uncoveredBytes,
       segments: {
+        ...this.#ground.disk.stats(),
         mapped: this.#mapped.count,
         mappings: this.#mapped.mappings,
         evictions: this.#mapped.evictions,
