@@ -54,6 +54,11 @@ const bytes: Reader<number> = (value) => {
   return Number(match[1]) * BYTE_UNITS[match[2]!]!;
 };
 
+/** For a limit that can be switched off. */
+function orNone(read: Reader<number>): Reader<number> {
+  return (value) => (String(value) === '-1' ? -1 : read(value));
+}
+
 /** Here and not only in the store, because here is known which flag it was, or which line. */
 function within(read: Reader<number>, [min, max]: Range): Reader<number> {
   return (value) => {
@@ -101,6 +106,10 @@ const TOPIC_SETTINGS: Readonly<Record<string, Reader<unknown>>> = {
   partitions: within(integer, [1, MAX_PARTITIONS]),
   flush,
   segmentBytes: within(bytes, LOG_RANGES.segmentBytes),
+  segmentMs: within(integer, LOG_RANGES.segmentMs),
+  segmentJitterMs: within(integer, LOG_RANGES.segmentJitterMs),
+  retentionMs: within(orNone(integer), LOG_RANGES.retentionMs),
+  retentionBytes: within(orNone(bytes), LOG_RANGES.retentionBytes),
   indexIntervalBytes: within(bytes, LOG_RANGES.indexIntervalBytes),
   maxBatchBytes: within(bytes, LOG_RANGES.maxBatchBytes),
 };
@@ -180,7 +189,7 @@ export const SETTINGS: readonly Setting[] = [
   {
     key: 'topics',
     flag: '--topic <spec>',
-    help: 'a topic, name:partitions=3,flush=sync (also segmentBytes, indexIntervalBytes, maxBatchBytes); may be repeated',
+    help: 'a topic, name:partitions=3,flush=sync (also segmentBytes, segmentMs, segmentJitterMs, retentionMs, retentionBytes, indexIntervalBytes, maxBatchBytes); may be repeated',
     read: topics,
     isList: true,
     repeats: true,

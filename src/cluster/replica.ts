@@ -43,6 +43,8 @@ export interface ReplicaHost {
 
 /** Ticks after which a leader that could not even store its first batch takes part again. */
 const FULL_DISK_PAUSE_TICKS = 20;
+/** A leader looks this often whether the oldest segments may go. */
+const RETENTION_CHECK_MS = 10_000;
 
 interface WaitingDelete {
   /** The log start asked for. */
@@ -76,6 +78,7 @@ export class Replica {
   readonly #ackedByAll = new ProduceQueue();
   readonly #controls: ControlTracker;
   #deletes: WaitingDelete[] = [];
+  #nextRetentionCheck = 0;
   #deletion: Promise<void> = Promise.resolve();
 
   constructor(log: Log, host: ReplicaHost) {
@@ -171,6 +174,10 @@ export class Replica {
       this.#raft.tick();
       this.#drain();
     });
+    if (this.mayRead && now >= this.#nextRetentionCheck) {
+      this.#nextRetentionCheck = now + RETENTION_CHECK_MS;
+      this.#guard(() => this.#enforceRetention());
+    }
   }
 
   /** The connection that carries batches was lost, and perhaps what was on it. */
@@ -241,6 +248,21 @@ export class Replica {
       const done = (error?: VarveError): void => (error === undefined ? resolve() : reject(error));
       this.#deletes.push({ offset, end: lastOffset + 1, done });
     });
+  }
+
+  /** The log's settings say how far it may be deleted; the leader alone moves the log start, of all replicas. */
+  #enforceRetention(): void {
+    if (!this.mayRead || this.#deletes.length > 0) return;
+    const refused = (error: unknown): void => this.host.warn(this, 'retention-failed', error);
+    const point = this.log.retentionPoint();
+    if (point <= this.log.start) return;
+    try {
+      this.deleteBefore(point).catch(refused);
+    } catch (error) {
+      // No room for the control batch: tried again at the next check.
+      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') throw error;
+      refused(error);
+    }
   }
 
   get name(): string {

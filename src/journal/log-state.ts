@@ -13,6 +13,9 @@ export interface SegmentState extends SegmentName {
   readonly maxTimestamp?: number;
   /** It ended, and its index files are on disk: nothing needs to be looked at to open it. */
   readonly sealed?: true;
+  /** When its first and last bytes were stored, by this machine's clock (ms since 1970). Missing: not known. */
+  readonly firstAppend?: number;
+  readonly lastAppend?: number;
 }
 
 export interface LogState {

@@ -31,7 +31,10 @@ export class EmbeddedAppends {
   /** The latest append that is still being compressed: later ones queue up behind it. */
   #encoding: Promise<unknown> | undefined;
 
-  constructor(append: AppendBatch, awaitDurable: boolean) {
+  readonly #now: () => number;
+
+  constructor(append: AppendBatch, awaitDurable: boolean, now: () => number) {
+    this.#now = now;
     this.#append = append;
     this.#awaitDurable = awaitDurable;
   }
@@ -41,7 +44,7 @@ export class EmbeddedAppends {
     codecFor(compression);
     checkRecords(records);
     const builder = this.#builder;
-    const now = Date.now();
+    const now = this.#now();
     try {
       for (const { timestamp, key, value, headers } of records) builder.append(timestamp ?? now, key, value, headers);
     } catch (error) {

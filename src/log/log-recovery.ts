@@ -223,7 +223,7 @@ class LogRecovery {
       indexes.addEntry(at.position, at.offset);
     }
     await this.#saveIndexes(segment, indexes);
-    this.#push(segment, length, damaged, { maxTimestamp: indexes.maxTimestamp });
+    this.#push(segment, length, damaged, { ...this.#timesOf(segment, length), maxTimestamp: indexes.maxTimestamp });
     this.#at = { position: length, offset: endOffset, epoch: Math.max(at.epoch, this.#epochs.lastEpoch) };
     if (isLast) this.#lastIndexes = indexes;
   }
@@ -239,7 +239,10 @@ class LogRecovery {
     if (damaged === undefined) await this.#trim(segment, scan.at.position);
     this.#segments.pop();
     const isWhole = this.#lastIndexes !== undefined || from.position === 0;
-    this.#push(segment, scan.at.position, damaged ?? [], isWhole ? { maxTimestamp: indexes.maxTimestamp } : {});
+    this.#push(segment, scan.at.position, damaged ?? [], {
+      ...this.#timesOf(segment, scan.at.position),
+      ...(isWhole && { maxTimestamp: indexes.maxTimestamp }),
+    });
     if (scan.at.position > from.position) {
       await this.#rewrite(segment, from.position, scan.at.position);
       await this.#saveIndexes(segment, indexes);
@@ -329,7 +332,7 @@ class LogRecovery {
     { base, tag }: SegmentName,
     length: number,
     damaged: readonly DamagedRange[],
-    known: Pick<SegmentState, 'maxTimestamp' | 'sealed'>,
+    known: Partial<Pick<SegmentState, 'maxTimestamp' | 'sealed' | 'firstAppend' | 'lastAppend'>>,
   ): void {
     this.#segments.push({
       base,
@@ -338,7 +341,17 @@ class LogRecovery {
       ...(known.maxTimestamp !== undefined && { maxTimestamp: known.maxTimestamp }),
       ...(damaged.length > 0 && { damaged }),
       ...(known.sealed && { sealed: true as const }),
+      ...(known.firstAppend !== undefined && { firstAppend: known.firstAppend }),
+      ...(known.lastAppend !== undefined && { lastAppend: known.lastAppend }),
     });
+  }
+
+  /** What the checkpoint knows of when a segment was stored; the end of what came later is not known. */
+  #timesOf({ base, tag }: SegmentName, length: number): Pick<SegmentState, 'firstAppend' | 'lastAppend'> {
+    const known = this.#fold.state.segments.find((state) => state.base === base && state.tag === tag);
+    if (known?.firstAppend === undefined || known.length === 0) return {};
+    const { firstAppend, lastAppend } = known;
+    return known.length === length && lastAppend !== undefined ? { firstAppend, lastAppend } : { firstAppend };
   }
 
   #path(name: SegmentName): string {

@@ -16,6 +16,7 @@ import { Segment, type SegmentParts } from '../segment/segment.js';
 import { SegmentIndexes } from '../segment/segment-indexes.js';
 import { SegmentList } from '../segment/segment-list.js';
 import type { LogOptions } from './options.js';
+import { isDueToRoll, rollAfterMs } from './retention.js';
 import { SegmentFiles } from './segment-files.js';
 
 /** Index entries keep offsets and positions relative to the segment in 32 bits. */
@@ -47,6 +48,8 @@ export interface LogSegmentsParts {
   /** The largest run of batches that is stored as one. */
   readonly maxRunBytes: number;
   readonly mapped: MappedSegments;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
 }
 
 export class LogSegments {
@@ -58,12 +61,17 @@ export class LogSegments {
   readonly #files: SegmentFiles;
   readonly #reserveBytes: number;
   readonly #names: Set<string>;
+  readonly #now: () => number;
+  /** Of the segment with this base. */
+  #rollAfter = { base: -1, ms: 0 };
   #aside: SetAside[] = [];
   #directoryChanged = false;
   /** Part of work that was taken and is not done. */
   readonly #sealing = new Set<Segment>();
 
-  private constructor({ disk, directory, options, maxRunBytes, mapped }: LogSegmentsParts, names: Set<string>) {
+  private constructor(parts: LogSegmentsParts, names: Set<string>) {
+    const { disk, directory, options, maxRunBytes, mapped, now } = parts;
+    this.#now = now;
     this.#disk = disk;
     this.directory = directory;
     this.#options = options;
@@ -104,17 +112,35 @@ export class LogSegments {
   /** The segment that takes the next `length` bytes, which end at offset `endOffset`. */
   roomFor(length: number, endOffset: number, generation: number): Segment {
     let active = this.list.active;
-    if (
+    const isFull =
       active.length > 0 &&
-      (active.length + length > this.#options.segmentBytes || endOffset - active.base > MAX_SEGMENT_OFFSETS)
-    ) {
-      active = this.#create(active.end, generation, active.place + active.length);
-    }
+      (active.length + length > this.#options.segmentBytes || endOffset - active.base > MAX_SEGMENT_OFFSETS);
+    const now = this.#now();
+    if (isFull || this.#isDueToRoll(active, now)) active = this.#roll(generation);
+    if (active.length === 0) active.firstAppend = now;
+    active.lastAppend = now;
     if (active.length >= active.prepareAt) {
       active.file.prepare(Math.min(PREPARE_BYTES, Math.max(this.#reserveBytes - active.length - length, 0)));
       active.prepareAt = active.length + PREPARE_BYTES / 2;
     }
     return active;
+  }
+
+  /** An old segment is rolled although nothing is appended. @throws VarveError DISK_FULL */
+  rollIfDue(generation: number): void {
+    if (this.#isDueToRoll(this.list.active, this.#now())) this.#roll(generation);
+  }
+
+  #isDueToRoll(active: Segment, now: number): boolean {
+    if (this.#rollAfter.base !== active.base) {
+      this.#rollAfter = { base: active.base, ms: rollAfterMs(this.#options, this.directory, active.base) };
+    }
+    return isDueToRoll(active, this.#options, this.#rollAfter.ms, now);
+  }
+
+  #roll(generation: number): Segment {
+    const { end, place, length } = this.list.active;
+    return this.#create(end, generation, place + length);
   }
 
   /** Ends the log at `cut`, a batch boundary below its end, and begins a new segment there. */
@@ -155,7 +181,7 @@ export class LogSegments {
   /** To be taken after `takeWork`: what is being sealed counts as sealed, since a checkpoint that says so follows the work. */
   states(): SegmentState[] {
     return this.list.all.map((segment) => {
-      const { base, tag, length, damaged, maxTimestamp } = segment;
+      const { base, tag, length, damaged, maxTimestamp, firstAppend, lastAppend } = segment;
       const isSealed = segment.sealed || this.#sealing.has(segment);
       return {
         base,
@@ -164,6 +190,8 @@ export class LogSegments {
         ...(maxTimestamp < Number.POSITIVE_INFINITY && { maxTimestamp }),
         ...(damaged.length > 0 && { damaged }),
         ...(isSealed && { sealed: true as const }),
+        firstAppend,
+        lastAppend,
       };
     });
   }
@@ -215,6 +243,13 @@ export class LogSegments {
       segment.sealed = false;
     }
     this.#directoryChanged ||= work.directoryChanged;
+  }
+
+  /** Segments that ended and are not sealed yet. */
+  get hasUnsealed(): boolean {
+    const segments = this.list.all;
+    for (let i = segments.length - 2; i >= 0; i--) if (isUnsealed(segments[i]!)) return true;
+    return false;
   }
 
   get hasSetAside(): boolean {
@@ -278,6 +313,8 @@ export class LogSegments {
       end: base,
       damaged: [],
       maxTimestamp: -1,
+      firstAppend: this.#now(),
+      lastAppend: this.#now(),
       isActive: true,
       sealed: false,
       file: created,
@@ -303,6 +340,8 @@ export class LogSegments {
       end,
       damaged: row.damaged ?? [],
       maxTimestamp: row.maxTimestamp ?? Number.POSITIVE_INFINITY,
+      firstAppend: row.firstAppend ?? this.#now(),
+      lastAppend: row.lastAppend ?? this.#now(),
       isActive,
       sealed: !isActive && row.sealed === true,
     };

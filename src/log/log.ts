@@ -123,6 +123,11 @@ export interface Log extends LogView {
    * @throws VarveError OFFSET_OUT_OF_RANGE, DISK_FAILED, CLOSED
    */
   deleteBefore(offset: number): Promise<void>;
+  /**
+   * Offset up to which `retentionMs` and `retentionBytes` allow deletion: whole segments below the high watermark; the
+   * log start when there is nothing to delete. An embedded log acts on it by itself; of a replicated one the leader does.
+   */
+  retentionPoint(): number;
   /** Called whenever `durable` moved or `generation` changed; at most once per group commit. */
   onProgress: (() => void) | undefined;
   /** True while producers should be held back (pendingMaxBytes, the async bound, or the journal limit is reached). */

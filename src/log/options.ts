@@ -35,6 +35,14 @@ export interface LogOptions {
   readonly flush: FlushMode;
   /** A segment is rolled at this size. Default 256 MiB, at least 1 MiB, at most 1 GiB. */
   readonly segmentBytes: number;
+  /** … or this long after its first append. Default 7 days. */
+  readonly segmentMs: number;
+  /** … minus up to this, by a fixed choice per segment, so that many logs do not roll at once. Default 0, at most `segmentMs`. */
+  readonly segmentJitterMs: number;
+  /** Segments whose records are all older are deleted. Default −1: none. */
+  readonly retentionMs: number;
+  /** The oldest segments are deleted while the others hold at least this much. Default −1: none. */
+  readonly retentionBytes: number;
   /** Distance of sparse index entries in bytes. Default 4096. */
   readonly indexIntervalBytes: number;
   /** Largest record batch. Default 1 MiB, at most 4 MiB. */

@@ -49,12 +49,18 @@ import { LogReader } from './log-reader.js';
 import type { LogSegments } from './log-segments.js';
 import type { LogOptions } from './options.js';
 import type { PartitionProducers } from './partition-producers.js';
+import { retentionPoint } from './retention.js';
+
+/** So that deletions do not crowd out a checkpoint, which waits for them. */
+const MAX_DELETED_SEGMENTS_PER_TURN = 32;
 
 /** What a log needs of its store. */
 export interface LogHost {
   readonly disk: Disk;
   readonly journal: Journal;
   readonly queue: CommitQueue;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   /** Why nothing is accepted any more: the first failure, or CLOSED. */
   readonly refusal: Error | undefined;
   /** Latches the store. */
@@ -140,10 +146,14 @@ export class PartitionLog implements Log, CommitTarget {
     this.#locator.hasDamage = segments.list.all.some((segment) => segment.damaged.length > 0);
     this.#reader = new LogReader(this, segments.list, this.#locator);
     this.#epochs = EpochIndex.fromEntries(state.epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
-    this.#appends = new EmbeddedAppends((batch) => {
-      this.#checkAccepting();
-      return this.#produce(batch, 0, batch.length, Math.max(this.#lastEpoch, 0));
-    }, options.flush === 'sync');
+    this.#appends = new EmbeddedAppends(
+      (batch) => {
+        this.#checkAccepting();
+        return this.#produce(batch, 0, batch.length, Math.max(this.#lastEpoch, 0));
+      },
+      options.flush === 'sync',
+      host.now,
+    );
     this.#start = state.logStart;
     this.#startSubmitted = state.logStart;
     this.#end = state.end;
@@ -256,7 +266,7 @@ export class PartitionLog implements Log, CommitTarget {
     this.#checkAccepting();
     invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
     const baseOffset = this.#end;
-    const batch = encodeControlBatch(kind, value, baseOffset, epoch, Date.now());
+    const batch = encodeControlBatch(kind, value, baseOffset, epoch, this.#host.now());
     this.#store(batch, 0, batch.length, baseOffset + 1, 'sync');
     return { baseOffset, lastOffset: baseOffset };
   }
@@ -359,6 +369,15 @@ export class PartitionLog implements Log, CommitTarget {
     });
   }
 
+  retentionPoint(): number {
+    return this.#retentionPoint();
+  }
+
+  #retentionPoint(maxSegments?: number): number {
+    const log = { start: this.#start, highWatermark: this.#highWatermark };
+    return retentionPoint(this.#segments.list.all, this.options, log, this.#host.now(), maxSegments);
+  }
+
   get throttled(): boolean {
     return this.#queue.throttledFor(this.#flush);
   }
@@ -445,6 +464,27 @@ export class PartitionLog implements Log, CommitTarget {
 
   get isClosed(): boolean {
     return this.#closed;
+  }
+
+  /** Rolls an old segment of an idle log. True when there is something for a checkpoint to do that no journal record tells of. */
+  rollIfDue(): boolean {
+    try {
+      this.#segments.rollIfDue(this.#generation);
+    } catch (error) {
+      // Tried again at the next turn.
+      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') throw error;
+    }
+    return this.#segments.hasUnsealed;
+  }
+
+  /** Deletes what is not to be kept, a bounded number of segments a turn; a replicated log is told by its leader. */
+  async enforceRetention(): Promise<void> {
+    if (this.#replicated || this.#closed) return;
+    const point = this.#retentionPoint(MAX_DELETED_SEGMENTS_PER_TURN);
+    if (point <= this.#start) return;
+    await this.deleteBefore(point).catch((error: unknown) => {
+      if (!(error instanceof VarveError) || error.code !== 'CLOSED') throw error;
+    });
   }
 
   /** What a checkpoint says of the log; true of the disk once all records submitted so far are durable and segments synced. */

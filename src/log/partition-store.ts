@@ -47,6 +47,8 @@ export interface StoreGround {
   readonly path: string;
   /** Changes with every boot of the machine; '' if unknown. */
   readonly bootId: string;
+  /** Wall clock, milliseconds since 1970: for timestamps, rolling and retention. Default: the system's. */
+  readonly now?: () => number;
 }
 
 export interface OpenLogOptions extends Partial<LogOptions> {
@@ -146,9 +148,7 @@ export class Store {
     this.#host = this.#makeHost();
     this.#queue.onAlarm = () => this.#watchJournal();
     this.#watchJournal();
-    this.#timer = setInterval(() => {
-      if (!this.#checkpointer.isIdle) this.#queueCheckpoint();
-    }, options.checkpointIntervalMs);
+    this.#timer = setInterval(() => this.#maintain(), options.checkpointIntervalMs);
     this.#timer.unref();
   }
 
@@ -237,8 +237,10 @@ export class Store {
   /** Writes a checkpoint now. */
   async checkpoint(): Promise<void> {
     this.#checkAccepting();
+    this.#rollOldSegments();
     await this.#exclusive(() => this.#runCheckpoint());
     this.#checkAccepting();
+    await this.#enforceRetention();
   }
 
   /** From now on nothing waits for space on a full disk: the store fails instead. Closing begins with it. */
@@ -274,9 +276,10 @@ export class Store {
     }
     const directory = partitionDirectory(topic, partition, topicId);
     const mapped = this.#mapped;
-    const segments = await LogSegments.open({ disk, directory, options, maxRunBytes: MAX_RUN_BYTES, mapped }, state);
-    const now = Date.now();
-    const ground = { disk, directory, state, segments: segments.list, replicated, now };
+    const { now } = this.#host;
+    const parts = { disk, directory, options, maxRunBytes: MAX_RUN_BYTES, mapped, now };
+    const segments = await LogSegments.open(parts, state);
+    const ground = { disk, directory, state, segments: segments.list, replicated, now: now() };
     const producers = await PartitionProducers.open(ground);
     const report = this.#reports.get(key) ?? cleanReport(state);
     this.#reports.delete(key);
@@ -319,6 +322,7 @@ export class Store {
       disk: this.#ground.disk,
       journal: this.#journal,
       queue: this.#queue,
+      now: this.#ground.now ?? Date.now,
       get refusal() {
         return store.#refusal;
       },
@@ -343,6 +347,31 @@ export class Store {
       this.#logs.delete(key);
       log.segments.close();
     }
+  }
+
+  /** What is done at every turn of the clock: rolling, a checkpoint if anything happened, deletions. */
+  #maintain(): void {
+    if (this.#refusal !== undefined) return;
+    try {
+      if (this.#rollOldSegments() || !this.#checkpointer.isIdle) this.#queueCheckpoint();
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    this.#enforceRetention().catch((error) => {
+      if (this.#refusal === undefined) this.#fail(error);
+    });
+  }
+
+  /** @returns whether a checkpoint has something to do even if nothing was appended */
+  #rollOldSegments(): boolean {
+    let hasWork = false;
+    for (const log of this.#logs.values()) hasWork = log.rollIfDue() || hasWork;
+    return hasWork;
+  }
+
+  async #enforceRetention(): Promise<void> {
+    for (const log of [...this.#logs.values()]) await log.enforceRetention();
   }
 
   /** Checkpoints at half of what the journal may hold; at all of it appends wait. */

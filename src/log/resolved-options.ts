@@ -7,7 +7,8 @@ import type { LogOptions, StoreOptions } from './options.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
-const DAY_MS = 86_400_000;
+const DAY_MS = 24 * 60 * 60 * 1000;
+const MAX_MS = 100 * 365 * DAY_MS;
 
 const DEFAULT_STORE_OPTIONS: StoreOptions = {
   create: false,
@@ -25,6 +26,10 @@ const DEFAULT_STORE_OPTIONS: StoreOptions = {
 const DEFAULT_LOG_OPTIONS: LogOptions = {
   flush: 'sync',
   segmentBytes: 256 * MIB,
+  segmentMs: 7 * DAY_MS,
+  segmentJitterMs: 0,
+  retentionMs: -1,
+  retentionBytes: -1,
   indexIntervalBytes: 4096,
   maxBatchBytes: MIB,
   producerIdExpirationMs: DAY_MS,
@@ -48,6 +53,11 @@ export const STORE_RANGES = {
 
 export const LOG_RANGES = {
   segmentBytes: [MIB, GIB],
+  segmentMs: [1, MAX_MS],
+  /** Also at most segmentMs. */
+  segmentJitterMs: [0, MAX_MS],
+  retentionMs: [-1, MAX_MS],
+  retentionBytes: [-1, Number.MAX_SAFE_INTEGER],
   indexIntervalBytes: [64, MIB],
   maxBatchBytes: [KIB, 4 * MIB],
   producerIdExpirationMs: [60_000, 3650 * DAY_MS],
@@ -73,15 +83,15 @@ export function resolveStoreOptions(given: Partial<StoreOptions>): StoreOptions 
 /** @throws VarveError INVALID_ARGUMENT */
 export function resolveLogOptions(given: Partial<LogOptions>): LogOptions {
   checkOptionNames(given, LOG_OPTION_NAMES);
-  const { flush, segmentBytes, indexIntervalBytes, maxBatchBytes, producerIdExpirationMs } = {
-    ...DEFAULT_LOG_OPTIONS,
-    ...withoutUndefined(given),
-  };
+  const all: LogOptions = { ...DEFAULT_LOG_OPTIONS, ...withoutUndefined(given) };
+  const names = Object.keys(DEFAULT_LOG_OPTIONS) as (keyof LogOptions)[];
+  const options = Object.fromEntries(names.map((name) => [name, all[name]])) as unknown as LogOptions;
+  const { flush } = options;
   if (flush !== 'sync' && flush !== 'async' && flush !== 'none') {
     throw new VarveError('INVALID_ARGUMENT', `flush ${JSON.stringify(flush)}: give 'sync', 'async' or 'none'`);
   }
-  const options = { flush, segmentBytes, indexIntervalBytes, maxBatchBytes, producerIdExpirationMs };
   checkRanges(options, LOG_RANGES);
+  checkRange('segmentJitterMs', options.segmentJitterMs, [0, options.segmentMs]);
   return Object.freeze(options);
 }
 

@@ -68,6 +68,9 @@ export interface SegmentParts {
   readonly sealed: boolean;
   /** −1: no timestamp; infinite: not known. */
   readonly maxTimestamp: number;
+  /** By this machine's clock. */
+  readonly firstAppend: number;
+  readonly lastAppend: number;
   readonly source: SegmentSource;
   /** If it is known already. */
   readonly file?: SegmentFile | undefined;
@@ -82,6 +85,9 @@ export class Segment implements SegmentName, Evictable {
   length: number;
   end: number;
   maxTimestamp: number;
+  /** When bytes were stored in it, by this machine's clock. */
+  firstAppend: number;
+  lastAppend: number;
   isActive: boolean;
   /** Its index files are on disk, and it ended: opening the log needs nothing of it but its checkpoint row. */
   sealed: boolean;
@@ -115,6 +121,8 @@ export class Segment implements SegmentName, Evictable {
     this.length = parts.length;
     this.end = parts.end;
     this.maxTimestamp = parts.maxTimestamp;
+    this.firstAppend = parts.firstAppend;
+    this.lastAppend = parts.lastAppend;
     this.isActive = parts.isActive;
     this.sealed = parts.sealed;
     this.residentFrom = parts.length;
