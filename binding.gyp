@@ -7,6 +7,7 @@
         "native/src/background.cc",
         "native/src/batch_scan.cc",
         "native/src/crc32c.cc",
+        "native/src/direct_flush.cc",
         "native/src/directory_lock.cc",
         "native/src/failure.cc",
         "native/src/journal.cc",

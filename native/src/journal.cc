@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
@@ -41,6 +42,7 @@ Journal::Journal(JournalConfig config, Background& background, std::shared_ptr<H
       notify_(std::move(notify)),
       files_(config_.directory, config_.file_bytes, config_.spare_files, background, health_->trace()),
       current_file_(config_.first_file_number),
+      direct_(config_.direct_flush_bytes),
       group_(config_.directory_id, std::min(config_.max_group_bytes, config_.file_bytes - kJournalBlockBytes)),
       lsn_(config_.start_lsn),
       durable_lsn_(config_.start_lsn),
@@ -105,7 +107,7 @@ uint64_t Journal::request_flush() {
 
 JournalProgress Journal::progress() const {
   const std::lock_guard lock(mutex_);
-  return {durable_ticket_, failure_, stopped_};
+  return {durable_ticket_, counters_.direct_bytes, failure_, stopped_};
 }
 
 JournalCounters Journal::counters() const {
@@ -138,7 +140,7 @@ void Journal::stop(bool drain) {
 void Journal::run() {
   pthread_setname_np(pthread_self(), "varve-journal");
   std::optional<Failure> failure = open_first_file();
-  while (!failure && wait_for_work()) failure = write_group();
+  while (!failure && wait_for_work()) failure = commit();
   finish(failure);
 }
 
@@ -170,12 +172,20 @@ std::optional<Journal::Clock::time_point> Journal::async_deadline() const {
   return *since + std::chrono::milliseconds(config_.async_max_ms);
 }
 
+std::optional<Journal::Clock::time_point> Journal::mark_deadline() const {
+  const auto oldest = direct_.oldest_mark();
+  if (!oldest) return std::nullopt;
+  return *oldest + std::chrono::milliseconds(config_.direct_mark_max_ms);
+}
+
 // Under the mutex.
 bool Journal::work_is_due(Clock::time_point now) {
   const auto deadline = async_deadline();
   const bool bound_reached = taken_async_.bytes + queue_async_.bytes >= config_.async_max_bytes;
   if ((deadline && (now >= *deadline || bound_reached)) || draining_) sync_ticket_ = submitted_ticket_;
-  return sync_ticket_ > durable_ticket_ || taken_next_ < taken_.size() || queue_bytes_ >= kWriteBytes;
+  const auto mark = mark_deadline();
+  const bool mark_is_due = mark && (now >= *mark || draining_);
+  return mark_is_due || sync_ticket_ > durable_ticket_ || taken_next_ < taken_.size() || queue_bytes_ >= kWriteBytes;
 }
 
 // False when the thread is to end.
@@ -185,7 +195,9 @@ bool Journal::wait_for_work() {
     if (draining_) return false;
     if (linger(lock)) continue;
     waiting_ = true;
-    if (const auto deadline = async_deadline()) {
+    auto deadline = async_deadline();
+    if (const auto mark = mark_deadline(); mark && (!deadline || *mark < *deadline)) deadline = mark;
+    if (deadline) {
       wake_.wait_until(lock, *deadline);
     } else {
       wake_.wait(lock);
@@ -230,21 +242,112 @@ void Journal::collect() {
   }
   queue_bytes_ = 0;
   collected_ticket_ = submitted_ticket_;
+  wanted_ticket_ = sync_ticket_;
+  run_ = {};
   if (!taken_async_.since) taken_async_.since = queue_async_.since;
   taken_async_.bytes += queue_async_.bytes;
   queue_async_ = {};
   for (size_t log = known_logs_.size(); log < logs_.size(); log++) known_logs_.push_back(logs_[log]);
 }
 
-std::optional<Failure> Journal::write_group() {
+// One step: a direct flush, or a group and its sync.
+std::optional<Failure> Journal::commit() {
+  const auto mark = mark_deadline();
+  const bool marks_are_due = mark && (Clock::now() >= *mark || taken_next_ == taken_.size());
+  if (!marks_are_due && next_run_is_direct()) return flush_directly();
+  return write_group(marks_are_due);
+}
+
+bool Journal::next_run_is_direct() {
+  if (taken_next_ == taken_.size()) return false;
+  if (run_.end <= taken_next_) run_ = direct_.next_run(taken_, taken_next_, wanted_ticket_);
+  return run_.direct && taken_[taken_next_].ticket > journal_ticket_;
+}
+
+std::optional<Failure> Journal::flush_directly() {
+  // What precedes the run is durable before it; the journal may hold groups that nobody waited for.
+  if (durable_lsn_ < lsn_) {
+    if (auto failure = sync()) return failure;
+  }
+  const auto records = std::span<const PendingRecord>(taken_).subspan(taken_next_, run_.end - taken_next_);
+  bool done = false;
+  if (auto failure = sync_segments(records, done)) return failure;
+  if (!done) {
+    journal_ticket_ = records.back().ticket;
+    return std::nullopt;
+  }
+  uint64_t payload_bytes = 0;
+  const auto now = Clock::now();
+  for (const PendingRecord& record : records) {
+    direct_.note(record);
+    direct_.add_mark(record, now);
+    payload_bytes += record.length;
+  }
+  written_ticket_ = records.back().ticket;
+  written_payload_bytes_ += payload_bytes;
+  for (size_t end = run_.end; taken_next_ < end; taken_next_++) taken_[taken_next_] = {};
+  {
+    const std::lock_guard lock(mutex_);
+    if (written_ticket_ == collected_ticket_) taken_async_ = {};
+    durable_ticket_ = written_ticket_;
+    durable_payload_bytes_ = written_payload_bytes_;
+    counters_.direct_flushes++;
+    counters_.direct_bytes += payload_bytes;
+  }
+  notify_();
+  return std::nullopt;
+}
+
+// Not done, and nothing failed: a file cannot be had just now, and the records go into the journal.
+std::optional<Failure> Journal::sync_segments(std::span<const PendingRecord> records, bool& done) {
+  struct Range {
+    MappedSegment* segment;
+    uint64_t from;
+    uint64_t to;
+  };
+  std::array<Range, DirectFlush::kMaxSegments> ranges{};
+  size_t count = 0;
+  std::optional<Failure> failure;
+  for (const PendingRecord& record : records) {
+    const auto seen = std::find_if(ranges.begin(), ranges.begin() + static_cast<ptrdiff_t>(count),
+                                   [&](const Range& range) { return range.segment == record.segment.get(); });
+    if (seen != ranges.begin() + static_cast<ptrdiff_t>(count)) {
+      seen->to = record.position + record.length;
+      continue;
+    }
+    ranges[count++] = {record.segment.get(), record.position, record.position + record.length};
+    if (!record.segment->sync_entry(failure) || failure) return failure;
+  }
+  if (count > 1) {
+    for (size_t i = 0; i < count; i++) ranges[i].segment->start_writeback(ranges[i].from, ranges[i].to);
+  }
+  for (size_t i = 0; i < count; i++) {
+    const auto began = Clock::now();
+    if ((failure = ranges[i].segment->sync_now())) return failure;
+    // Zeros mapped over an unreadable page are not what was acknowledged.
+    if (ranges[i].segment->poisoned()) return unreadable_page(*ranges[i].segment);
+    const std::lock_guard lock(mutex_);
+    count_sync(began);
+    counters_.direct_syncs++;
+  }
+  done = true;
+  return std::nullopt;
+}
+
+std::optional<Failure> Journal::write_group(bool marks_are_due) {
   bool asks_for_sync = false;
   uint64_t last_ticket = written_ticket_;
   uint64_t payload_bytes = 0;
-  while (taken_next_ < taken_.size() && group_.accepts(taken_[taken_next_])) {
+  for (PendingRecord& mark : direct_.marks()) {
+    const LogIdentity& identity = known_logs_[mark.log];
+    group_.add(std::move(mark), identity);
+  }
+  while (taken_next_ < taken_.size() && group_.accepts(taken_[taken_next_]) && !next_run_is_direct()) {
     PendingRecord& record = taken_[taken_next_++];
     asks_for_sync |= record.mode == FlushMode::sync;
     last_ticket = record.ticket;
     payload_bytes += record.length;
+    direct_.note(record);
     group_.add(std::move(record), known_logs_[record.log]);
   }
   const uint64_t from = file_position_;
@@ -252,10 +355,11 @@ std::optional<Failure> Journal::write_group() {
     if (auto failure = make_room()) return failure;
     if (auto failure = write_sealed()) return failure;
     group_.clear();
+    direct_.marks_written();
   }
   written_ticket_ = last_ticket;
   written_payload_bytes_ += payload_bytes;
-  if (sync_is_due(asks_for_sync)) return sync();
+  if ((marks_are_due && durable_lsn_ < lsn_) || sync_is_due(asks_for_sync)) return sync();
   // Write-back starts now, so that the sync that covers these bytes some day is short. An error shows at that sync.
   if (file_position_ > from) {
     (void)write_back(file_.file, from, file_position_ - from, SYNC_FILE_RANGE_WRITE);
@@ -318,21 +422,27 @@ std::optional<Failure> Journal::sync() {
   if (const int error = sync_data(file_.file); error != 0) return final_failure("fdatasync", file_.path, error);
   // A sync that failed elsewhere in the store ends all promises, this one included.
   if (health_->failed()) return health_->failure();
-  const std::chrono::duration<double, std::micro> took = Clock::now() - began;
   durable_lsn_ = lsn_;
   synced_at_ = Clock::now();
   may_linger_ = true;
+  direct_.marks_durable();
   {
     const std::lock_guard lock(mutex_);
     if (written_ticket_ == collected_ticket_) taken_async_ = {};
     durable_ticket_ = written_ticket_;
     durable_payload_bytes_ = written_payload_bytes_;
-    counters_.syncs++;
-    counters_.sync_ms_total += took.count() / 1000;
-    counters_.sync_latency_buckets[latency_bucket(took.count())]++;
+    count_sync(began);
   }
   notify_();
   return std::nullopt;
+}
+
+// Under the mutex.
+void Journal::count_sync(Clock::time_point began) {
+  const std::chrono::duration<double, std::micro> took = Clock::now() - began;
+  counters_.syncs++;
+  counters_.sync_ms_total += took.count() / 1000;
+  counters_.sync_latency_buckets[latency_bucket(took.count())]++;
 }
 
 void Journal::finish(const std::optional<Failure>& failure) {

@@ -8,6 +8,9 @@
 // this thread's clock. `none` records ask for no sync. Relaxed records are written (not synced) whenever 1 MiB is pending,
 // so that memory does not grow.
 //
+// Direct flush. A large run of batches of few segments is made durable by syncing those segments (direct_flush.h). The
+// durable mark that says so leads the next group, or a group of its own after `direct_mark_max_ms`.
+//
 // Failure. The first failed write or sync is final: nothing is durable afterwards, nothing is retried.
 #pragma once
 
@@ -20,11 +23,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "background.h"
+#include "direct_flush.h"
 #include "failure.h"
 #include "health.h"
 #include "journal_files.h"
@@ -42,12 +47,17 @@ struct JournalConfig {
   uint64_t max_group_bytes = 0;
   uint64_t async_max_ms = 0;
   uint64_t async_max_bytes = 0;
+  uint64_t direct_flush_bytes = 0;  // 0: everything is copied into the journal
+  uint64_t direct_mark_max_ms = 0;
   std::vector<std::string> spare_files;
 };
 
 struct JournalCounters {
   static constexpr size_t kBuckets = 16;
-  uint64_t syncs = 0;
+  uint64_t syncs = 0;         // fdatasync calls of the journal's thread, of both kinds
+  uint64_t direct_syncs = 0;  // those of segments
+  uint64_t direct_flushes = 0;
+  uint64_t direct_bytes = 0;
   uint64_t records = 0;
   uint64_t payload_bytes = 0;
   uint64_t written_bytes = 0;
@@ -59,6 +69,7 @@ struct JournalCounters {
 
 struct JournalProgress {
   uint64_t durable_ticket = 0;
+  uint64_t direct_bytes = 0;
   std::optional<Failure> failure;
   bool stopped = false;
 };
@@ -107,11 +118,17 @@ class Journal {
   void collect();
   bool work_is_due(Clock::time_point now);
   std::optional<Clock::time_point> async_deadline() const;
-  std::optional<Failure> write_group();
+  std::optional<Clock::time_point> mark_deadline() const;
+  std::optional<Failure> commit();
+  bool next_run_is_direct();
+  std::optional<Failure> flush_directly();
+  std::optional<Failure> sync_segments(std::span<const PendingRecord> records, bool& done);
+  std::optional<Failure> write_group(bool marks_are_due);
   std::optional<Failure> make_room();
   std::optional<Failure> roll();
   std::optional<Failure> write_sealed();
   std::optional<Failure> sync();
+  void count_sync(Clock::time_point began);
   bool sync_is_due(bool group_asks) const;
   void finish(const std::optional<Failure>& failure);
 
@@ -149,6 +166,10 @@ class Journal {
   std::vector<PendingRecord> taken_;
   size_t taken_next_ = 0;
   uint64_t collected_ticket_ = 0;
+  uint64_t wanted_ticket_ = 0;  // sync_ticket_ when it was collected
+  DirectFlush direct_;
+  DirectFlush::Run run_;        // the run that `taken_next_` is in; past when run_.end ≤ taken_next_
+  uint64_t journal_ticket_ = 0; // records up to it go into the journal whatever their size
   std::vector<LogIdentity> known_logs_;
   JournalGroup group_;
   JournalFile file_;

@@ -44,6 +44,8 @@ constexpr uint32_t kFileMagic = 0x4c415756;   // "VWAL"
 constexpr uint32_t kGroupMagic = 0x50524756;  // "VGRP"
 constexpr uint16_t kJournalVersion = 1;
 constexpr uint16_t kStoredRecordType = 1;
+// A header without payload: everything up to `position` of the segment, and so up to `last offset`, is durable there.
+constexpr uint16_t kDurableMarkRecordType = 6;
 
 using Identity = std::array<uint8_t, 16>;
 

@@ -38,6 +38,10 @@ JournalRecordHeader header_of(const PendingRecord& record, const LogIdentity& id
 
 }  // namespace
 
+Failure unreadable_page(const MappedSegment& segment) {
+  return {FailureCode::disk_failed, "a page of " + segment.path() + " could not be read (SIGBUS)"};
+}
+
 JournalGroup::JournalGroup(const Identity& directory_id, uint64_t max_bytes)
     : directory_id_(directory_id), max_bytes_(max_bytes) {}
 
@@ -135,10 +139,7 @@ std::optional<Failure> JournalGroup::seal(const GroupPlace& place) {
       append_piece(payload, member.record.length);
     }
     // Zeros mapped over an unreadable page must not become the journal's truth.
-    if (member.record.segment && member.record.segment->poisoned()) {
-      return Failure{FailureCode::disk_failed,
-                     "a page of " + member.record.segment->path() + " could not be read (SIGBUS)"};
-    }
+    if (member.record.segment && member.record.segment->poisoned()) return unreadable_page(*member.record.segment.get());
   }
   group.checksum = checksum;
   std::memcpy(group_at, &group, sizeof group);

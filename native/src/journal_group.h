@@ -37,8 +37,10 @@ struct PendingRecord {
   int64_t hw_floor = 0;
   uint64_t ticket = 0;
   SegmentRef segment;                  // stored records: the bytes are in its mapping
-  std::unique_ptr<uint8_t[]> payload;  // all others
+  std::unique_ptr<uint8_t[]> payload;  // all others, except durable marks, which have none
 };
+
+Failure unreadable_page(const MappedSegment& segment);
 
 // Where the group goes.
 struct GroupPlace {

@@ -308,24 +308,54 @@ std::optional<Failure> MappedSegment::sync(uint64_t stored_bytes,
                                            const std::function<void(std::chrono::nanoseconds)>& pause) {
   Health& health = ground_->health();
   if (health.failed()) return health.failure();
-  int error = 0;
   const uint64_t from = synced_.load(std::memory_order_relaxed);
-  if (stored_bytes > from + kSyncPieceBytes) error = write_back_paced(from, stored_bytes, pause);
-  if (error == 0 && reserved_ > 0) {
-    // Everything that was stored when it begins, as fdatasync would.
-    const uint64_t length = round_up(std::max<uint64_t>(allocated_bytes(), 1), page_bytes());
-    error = sync_mapping(base(), length, trace(), file_.number());
+  if (stored_bytes > from + kSyncPieceBytes) {
+    if (const int error = write_back_paced(from, stored_bytes, pause); error != 0) {
+      const Failure failure = final_failure("write-back", path_, error);
+      health.fail(failure);
+      return failure;
+    }
   }
-  if (error != 0) {
-    const Failure failure = final_failure("msync", path_, error);
-    health.fail(failure);
-    return failure;
-  }
+  if (auto failure = sync_now()) return failure;
   // Another thread may have synced more.
   for (uint64_t synced = from; synced < stored_bytes;) {
     if (synced_.compare_exchange_weak(synced, stored_bytes, std::memory_order_relaxed)) break;
   }
   return std::nullopt;
+}
+
+std::optional<Failure> MappedSegment::sync_now() {
+  const std::lock_guard lock(sync_mutex_);
+  Health& health = ground_->health();
+  if (health.failed()) return health.failure();
+  if (reserved_ == 0) return std::nullopt;
+  // Everything that was stored when it begins, as fdatasync would.
+  const uint64_t length = round_up(std::max<uint64_t>(allocated_bytes(), 1), page_bytes());
+  if (const int error = sync_mapping(base(), length, trace(), file_.number()); error != 0) {
+    health.fail(final_failure("msync", path_, error));
+  }
+  if (health.failed()) return health.failure();
+  return std::nullopt;
+}
+
+bool MappedSegment::sync_entry(std::optional<Failure>& failure) {
+  if (entry_durable_) return true;
+  const std::string directory = path_.substr(0, path_.rfind('/'));
+  FileDescriptor file;
+  if (open_file(directory, O_RDONLY | O_DIRECTORY, trace(), file) != 0) return false;
+  if (const int error = sync_all(file); error != 0) {
+    failure = final_failure("fsync", directory, error);
+    ground_->health().fail(*failure);
+    return true;
+  }
+  entry_durable_ = true;
+  return true;
+}
+
+void MappedSegment::start_writeback(uint64_t from, uint64_t to) {
+  PooledFile::Use file;
+  if (file_.use(file)) return;
+  (void)write_back(file.descriptor(), from, to - from, SYNC_FILE_RANGE_WRITE);
 }
 
 // A courtesy, which not every file system knows, and which is left out where the file cannot be opened; but an I/O error met

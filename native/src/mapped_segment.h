@@ -125,6 +125,15 @@ class MappedSegment {
   // `pause(time)` is called between the pieces with what the last one took.
   std::optional<Failure> sync(uint64_t stored_bytes, const std::function<void(std::chrono::nanoseconds)>& pause);
 
+  // For the journal's thread, which acknowledges bytes by syncing them here.
+  // Makes the file's entry in its directory durable, once. False when the directory cannot be opened now: nothing has
+  // failed then, and the bytes have to go another way.
+  bool sync_entry(std::optional<Failure>& failure);
+  // Starts write-back, so that syncs of two segments run side by side. A courtesy.
+  void start_writeback(uint64_t from, uint64_t to);
+  // What was stored so far is on disk when this has returned.
+  std::optional<Failure> sync_now();
+
   // The engine appends no more. The mappings stay while references do.
   void close() { closed_.store(true, std::memory_order_relaxed); }
   void file_renamed(const std::string& to) { file_.rename(to); }
@@ -175,6 +184,10 @@ class MappedSegment {
   int view_guard_slot_ = -1;
 
   std::atomic<uint64_t> synced_{0};
+  // The kernel tells an error of write-back to one call only, per open file. So one sync at a time, and its error is
+  // latched before the next one: a sync that came second would be told that all is well.
+  std::mutex sync_mutex_;
+  bool entry_durable_ = false;  // journal's thread only
   std::atomic<uint64_t> prepare_target_{0};
   std::atomic<bool> prepare_posted_{false};
 };

@@ -31,7 +31,7 @@ void throw_argument(napi_env env, const char* message);
 // Arguments of a call. A getter that finds the wrong type throws INVALID_ARGUMENT, sets `failed`, and returns a zero.
 class Arguments {
  public:
-  static constexpr size_t kMax = 12;
+  static constexpr size_t kMax = 16;
 
   Arguments(napi_env env, napi_callback_info info);
 

@@ -52,7 +52,7 @@ std::vector<std::string> strings_argument(napi_env env, Arguments& arguments, si
 }
 
 // openJournal(store, directory, directoryId, firstFileNumber, startLsn, previousChecksum, fileBytes, maxGroupBytes,
-//             asyncMaxMs, asyncMaxBytes, spareFiles, progress)
+//             asyncMaxMs, asyncMaxBytes, directFlushBytes, directMarkMaxMs, spareFiles, progress)
 napi_value open_journal(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
@@ -66,8 +66,10 @@ napi_value open_journal(napi_env env, napi_callback_info info) {
   config.max_group_bytes = std::min(arguments.natural(7, "maxGroupBytes"), kMaxGroupBytes);
   config.async_max_ms = std::min(arguments.natural(8, "asyncMaxMs"), kMaxMilliseconds);
   config.async_max_bytes = arguments.natural(9, "asyncMaxBytes");
-  config.spare_files = strings_argument(env, arguments, 10, "spareFiles");
-  const napi_value progress = arguments.function(11, "progress");
+  config.direct_flush_bytes = arguments.natural(10, "directFlushBytes");
+  config.direct_mark_max_ms = std::min(arguments.natural(11, "directMarkMaxMs"), kMaxMilliseconds);
+  config.spare_files = strings_argument(env, arguments, 12, "spareFiles");
+  const napi_value progress = arguments.function(13, "progress");
   if (arguments.failed()) return nullptr;
   if (config.file_bytes < 2 * kJournalBlockBytes || config.file_bytes > kMaxFileBytes) {
     throw_argument(env, "fileBytes must be from 8192 to 2^40");
@@ -243,6 +245,9 @@ napi_value stats(napi_env env, napi_callback_info info) {
     set_property(env, result, name, make_number(env, static_cast<double>(value)));
   };
   set("syncs", counters.syncs);
+  set("directSyncs", counters.direct_syncs);
+  set("directFlushes", counters.direct_flushes);
+  set("directBytes", counters.direct_bytes);
   set("records", counters.records);
   set("payloadBytes", counters.payload_bytes);
   set("writtenBytes", counters.written_bytes);

@@ -178,10 +178,11 @@ void Store::report_progress(napi_env env) {
       make_number(env, static_cast<double>(progress.durable_ticket)),
       progress.failure ? make_error(env, *progress.failure) : make_undefined(env),
       stopped,
+      make_number(env, static_cast<double>(progress.direct_bytes)),
   };
   napi_value function = nullptr;
   check(napi_get_reference_value(env, progress_, &function), "napi_get_reference_value");
-  if (napi_call_function(env, make_undefined(env), function, 3, arguments, nullptr) == napi_pending_exception) {
+  if (napi_call_function(env, make_undefined(env), function, 4, arguments, nullptr) == napi_pending_exception) {
     // Nobody up the stack can catch it: it is an uncaught exception like one of a timer's callback.
     napi_value error = nullptr;
     check(napi_get_and_clear_last_exception(env, &error), "napi_get_and_clear_last_exception");

@@ -76,8 +76,10 @@ interface Addon {
     maxGroupBytes: number,
     asyncMaxMs: number,
     asyncMaxBytes: number,
+    directFlushBytes: number,
+    directMarkMaxMs: number,
     spareFiles: readonly string[],
-    progress: (durableTicket: number, error: VarveError | undefined, stopped: boolean) => void,
+    progress: (durableTicket: number, error: VarveError | undefined, stopped: boolean, directBytes: number) => void,
   ): void;
   registerLog(store: NativeStoreHandle, topicId: Uint8Array, partition: number): number;
   journalAppendStored(

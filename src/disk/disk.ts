@@ -153,10 +153,20 @@ export interface JournalOptions {
   readonly asyncMaxMs: number;
   /** … or when this many bytes of them are pending, whichever is first. Kept by the journal thread's own clock. */
   readonly asyncMaxBytes: number;
+  /**
+   * Direct flush: a run of stored batches of at most two segments that is at least this long is not copied into the
+   * journal; those segments are synced instead. 0: never. docs/STORE.md has the rules.
+   */
+  readonly directFlushBytes: number;
+  /** The durable mark of a direct flush is on disk after this time at the latest, even if nothing else is written. */
+  readonly directMarkMaxMs: number;
   /** Names of .wal files that are free to be recycled from the start. */
   readonly spareFiles: readonly string[];
-  /** Called once per group commit, on the event loop: every ticket ≤ `durableTicket` is on disk. */
-  readonly onDurable: (durableTicket: number) => void;
+  /**
+   * Called once per group commit, on the event loop: every ticket ≤ `durableTicket` is on disk. `directBytes`: how many
+   * of all bytes so far are in no journal file, because their segments were synced.
+   */
+  readonly onDurable: (durableTicket: number, directBytes: number) => void;
   /** Called once, when a write or sync failed. Nothing becomes durable afterwards. */
   readonly onFailure: (error: Error) => void;
 }
@@ -206,8 +216,13 @@ export interface Journal {
 
 /** Counters since the journal was opened. Times are milliseconds. */
 export interface JournalStats {
-  /** fdatasync calls = groups made durable. */
+  /** fdatasync calls of the journal's thread: one per group that asked for it, and those of segments. */
   readonly syncs: number;
+  /** Of those, the ones of segments: one or two per direct flush. */
+  readonly directSyncs: number;
+  readonly directFlushes: number;
+  /** Bytes that direct flushes made durable; they are in no journal file. */
+  readonly directBytes: number;
   readonly records: number;
   /** Bytes of batches and payloads accepted. */
   readonly payloadBytes: number;

@@ -6,8 +6,10 @@ import { VarveError } from '../errors.js';
 import { crc32c } from './addon.js';
 
 export const JOURNAL_BLOCK_BYTES = 4096;
-/** Type of the records that carry stored batches; all other types are the engine's. */
+/** Type of the records that carry stored batches. */
 export const STORED_RECORD_TYPE = 1;
+/** Type of the records that say how far a segment itself was synced (direct flush). All other types are the engine's. */
+export const DURABLE_MARK_RECORD_TYPE = 6;
 
 const FILE_MAGIC = 0x4c415756; // "VWAL"
 const GROUP_MAGIC = 0x50524756; // "VGRP"
@@ -44,7 +46,7 @@ export interface JournalRecord {
   /** 32 hex digits. */
   readonly topicId: string;
   readonly partition: number;
-  /** This and the next three are 0 unless the type is `STORED_RECORD_TYPE`. */
+  /** This and the next three are 0 unless the record holds batches or is a durable mark. */
   readonly segmentBaseOffset: number;
   readonly position: number;
   readonly lastOffset: number;

@@ -17,7 +17,7 @@ interface Waiter {
 export class NativeJournal implements Journal {
   readonly #native = addon();
   readonly #store: NativeStoreHandle;
-  readonly #onDurable: (ticket: number) => void;
+  readonly #onDurable: JournalOptions['onDurable'];
   readonly #onFailure: (error: Error) => void;
   #lastTicket = 0;
   #durableTicket = 0;
@@ -43,8 +43,10 @@ export class NativeJournal implements Journal {
       options.maxGroupBytes,
       options.asyncMaxMs,
       options.asyncMaxBytes,
+      options.directFlushBytes,
+      options.directMarkMaxMs,
       options.spareFiles,
-      (durable, error, stopped) => this.#progress(durable, error, stopped),
+      (durable, error, stopped, directBytes) => this.#progress(durable, error, stopped, directBytes),
     );
   }
 
@@ -142,7 +144,7 @@ export class NativeJournal implements Journal {
   }
 
   /** Called by the native side on the event loop; the waiters are settled before user code runs. */
-  #progress(durable: number, error: Error | undefined, stopped: boolean): void {
+  #progress(durable: number, error: Error | undefined, stopped: boolean, directBytes: number): void {
     const moved = durable > this.#durableTicket;
     this.#durableTicket = durable;
     const due = this.#flushes.filter((waiter) => waiter.ticket <= durable);
@@ -159,7 +161,7 @@ export class NativeJournal implements Journal {
       if (this.#failure) this.#stopped?.reject(this.#failure);
       else this.#stopped?.resolve();
     }
-    if (moved) this.#onDurable(durable);
+    if (moved) this.#onDurable(durable, directBytes);
     if (failedNow) this.#onFailure(error);
   }
 }

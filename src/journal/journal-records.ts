@@ -23,18 +23,19 @@
  * (base = to, new tag); the generation it begins is in the record's frame. A swap puts one segment (base of the first one
  * replaced, new tag) in the place of those it was compacted from; it holds the same offsets, up to `end`.
  */
-import { STORED_RECORD_TYPE } from '../disk/journal-format.js';
+import { DURABLE_MARK_RECORD_TYPE, STORED_RECORD_TYPE } from '../disk/journal-format.js';
 import { VarveError } from '../errors.js';
 import type { HardState } from '../raft/types.js';
 import type { SegmentName } from '../segment/file-names.js';
 
-/** Types of journal records. Stored batches are the journal's own. */
+/** Types of journal records. Stored batches and durable marks are the journal's own. */
 export const RecordType = {
   Batches: STORED_RECORD_TYPE,
   HardState: 2,
   Truncation: 3,
   LogStart: 4,
   Relaxed: 5,
+  DurableMark: DURABLE_MARK_RECORD_TYPE,
   Swap: 7,
 } as const;
 

@@ -3,7 +3,12 @@
  * came before them, so that of all journalled bytes only those that survive every later truncation are written.
  *
  * A record is already in the checkpoint if its generation is older than the checkpoint's, or the same with offsets below
- * the durable mark: the first journal file that a checkpoint needs usually begins with such records.
+ * the durable mark: the first journal file that a checkpoint needs usually begins with such records. From the first record
+ * on that is not, all of them have to join on to each other.
+ *
+ * A durable mark (direct flush) moves the durable end without bytes: those are in the segment, synced. So what was
+ * journalled may have gaps, each of which ends at a mark. Marks never hold the start of a leader epoch: those are
+ * journalled.
  *
  * What can go wrong: records of one log that do not join up are CORRUPT_JOURNAL, since the stream has one order and a
  * sync covers all that precedes it.
@@ -67,10 +72,14 @@ export class LogFold {
   readonly removed: SegmentName[] = [];
   /** The checkpoint's durable mark, lowered by truncations: nothing below it is in the journal. */
   mark: DurablePoint | undefined;
+  /** Ends of what direct flushes made durable and no truncation cut, in order. */
+  directEnds: DurablePoint[] = [];
   /** Records seen, and of those the ones that changed something. */
   recordCount = 0;
   appliedCount = 0;
   #tail: DurablePoint | undefined;
+  /** Nothing was applied yet that moved the end: what lies below it is in the checkpoint. */
+  #maybeCovered = true;
 
   constructor(state: LogState) {
     this.state = state;
@@ -102,6 +111,9 @@ export class LogFold {
       case RecordType.Batches:
         this.#applyBatches(record, ordinal);
         break;
+      case RecordType.DurableMark:
+        this.#applyMark(record);
+        break;
       case RecordType.HardState: {
         const { term, vote } = decodeHardState(record.payload);
         if (term > this.term || (term === this.term && vote !== 0)) {
@@ -131,17 +143,12 @@ export class LogFold {
   }
 
   #applyBatches(record: JournalRecord, ordinal: number): void {
-    if (record.generation < this.generation) return;
-    if (record.generation > this.generation) {
-      throw this.#corrupt(`batches of generation ${record.generation} follow generation ${this.generation}`);
-    }
-    this.hwFloor = Math.max(this.hwFloor, record.hwFloor);
+    if (!this.#moves(record)) return;
     const tail = this.#tail;
-    if (tail !== undefined && record.lastOffset < tail.offset && this.pieces.length === 0) return;
     const { segmentBaseOffset: segmentBase, lastOffset } = record;
     // The journal joins neighbouring appends into one record, so a record may begin below the mark of a checkpoint that
     // was captured between two of them. Both the mark and the record's end are batch boundaries.
-    const isFirst = this.pieces.length === 0 && tail !== undefined && segmentBase === tail.segmentBase;
+    const isFirst = this.#maybeCovered && tail !== undefined && segmentBase === tail.segmentBase;
     const skip = isFirst ? Math.max(0, tail.position - record.position) : 0;
     const position = record.position + skip;
     const length = record.payload.length - skip;
@@ -150,19 +157,49 @@ export class LogFold {
       tail !== undefined && segmentBase === tail.segmentBase
         ? position === tail.position
         : segmentBase === startOffset && position === 0;
-    if (!joins || length <= 0 || lastOffset < startOffset) {
-      throw this.#corrupt(
-        `batches at segment ${segmentBase}, position ${position}, do not join on to segment ${tail?.segmentBase}, position ${tail?.position}`,
-      );
+    if (!joins || length <= 0 || lastOffset < startOffset) throw this.#apart('batches', segmentBase, position);
+    this.#extendTo({ segmentBase, position: position + length, offset: lastOffset + 1 }, startOffset);
+    this.pieces.push({ segmentBase, position, length, skip, startOffset, endOffset: lastOffset + 1, record: ordinal });
+    this.#noteEpochs(record, skip);
+  }
+
+  #applyMark(record: JournalRecord): void {
+    if (!this.#moves(record)) return;
+    const tail = this.#tail;
+    const { segmentBaseOffset: segmentBase, position, lastOffset, epoch } = record;
+    const startOffset = tail?.offset ?? segmentBase;
+    const joins =
+      tail !== undefined && segmentBase === tail.segmentBase
+        ? position > tail.position
+        : segmentBase === startOffset && position > 0;
+    if (!joins || lastOffset < startOffset) throw this.#apart('durable bytes that end', segmentBase, position);
+    if (epoch !== this.epochs.lastEpoch) {
+      throw this.#corrupt(`a durable mark has epoch ${epoch}, but the last one known is ${this.epochs.lastEpoch}`);
     }
-    if (tail === undefined || segmentBase !== tail.segmentBase) {
-      this.#endLastSegment(tail?.position ?? 0);
+    const end = { segmentBase, position, offset: lastOffset + 1 };
+    this.#extendTo(end, startOffset);
+    this.directEnds.push(end);
+  }
+
+  /** False for a record that the checkpoint covers. */
+  #moves({ generation, hwFloor, lastOffset }: JournalRecord): boolean {
+    if (generation < this.generation) return false;
+    if (generation > this.generation) {
+      throw this.#corrupt(`batches of generation ${generation} follow generation ${this.generation}`);
+    }
+    this.hwFloor = Math.max(this.hwFloor, hwFloor);
+    return !this.#maybeCovered || this.#tail === undefined || lastOffset >= this.#tail.offset;
+  }
+
+  #extendTo(end: DurablePoint, startOffset: number): void {
+    const { segmentBase } = end;
+    if (this.#tail === undefined || segmentBase !== this.#tail.segmentBase) {
+      this.#endLastSegment(this.#tail?.position ?? 0);
       this.segments.push({ base: segmentBase, tag: -1, length: -1 });
     }
     this.mark ??= { segmentBase, position: 0, offset: startOffset };
-    this.pieces.push({ segmentBase, position, length, skip, startOffset, endOffset: lastOffset + 1, record: ordinal });
-    this.#tail = { segmentBase, position: position + length, offset: lastOffset + 1 };
-    this.#noteEpochs(record, skip);
+    this.#tail = end;
+    this.#maybeCovered = false;
     this.appliedCount++;
   }
 
@@ -198,6 +235,8 @@ export class LogFold {
       }
     }
     this.pieces = kept;
+    this.directEnds = this.directEnds.filter((end) => end.offset <= to);
+    this.#maybeCovered = false;
     this.epochs.truncateTo(to);
     const start: DurablePoint = { segmentBase: to, position: 0, offset: to };
     if (this.mark === undefined || this.mark.offset >= to) this.mark = start;
@@ -230,6 +269,7 @@ export class LogFold {
     this.segments.splice(first, replaced.length, { base, tag, length });
     this.removed.push(...replaced);
     this.pieces = this.pieces.filter((piece) => !replaced.some((name) => name.base === piece.segmentBase));
+    this.directEnds = this.directEnds.filter((point) => !replaced.some((name) => name.base === point.segmentBase));
     const start: DurablePoint = { segmentBase: base, position: length, offset: end };
     if (this.mark !== undefined && this.mark.segmentBase >= base && this.mark.segmentBase < end) this.mark = start;
     if (this.#tail !== undefined && this.#tail.segmentBase >= base && this.#tail.segmentBase < end) this.#tail = start;
@@ -237,10 +277,17 @@ export class LogFold {
     this.appliedCount++;
   }
 
-  /** A segment that was rolled ends where its journalled bytes end. */
+  /** A segment that was rolled ends where its durable bytes end. */
   #endLastSegment(length: number): void {
     const last = this.segments.at(-1);
     if (last !== undefined) this.segments[this.segments.length - 1] = { ...last, length };
+  }
+
+  #apart(what: string, segmentBase: number, position: number): VarveError {
+    const tail = this.#tail;
+    return this.#corrupt(
+      `${what} at segment ${segmentBase}, position ${position}, do not join on to segment ${tail?.segmentBase}, position ${tail?.position}`,
+    );
   }
 
   #corrupt(what: string): VarveError {

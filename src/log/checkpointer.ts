@@ -90,14 +90,18 @@ export class Checkpointer {
     const { disk, journal, queue, logs, states } = this.#parts;
     const journalFile = journal.currentFileNumber;
     const ticket = journal.lastTicket;
-    const coveredBytes = queue.journalledBytes;
+    const { acceptedBytes } = queue;
     const work: LogWork[] = [];
     const closing = options.closing ?? false;
     for (const log of logs.values()) work.push(takeWork(log, closing));
     const closed = [...states].filter(([key]) => !logs.has(key)).map(([, state]) => state);
 
+    let coveredBytes = 0;
     try {
       await journal.flush();
+      // All that was captured is durable, so it is known what of it went past the journal. Direct flushes of what came
+      // later are counted with it: too little is taken for covered then, never too much.
+      coveredBytes = acceptedBytes - queue.directBytes;
       await this.#makeAllDurable(work, closing);
       const checkpoint = encodeCheckpoint({
         sequence: this.#sequence + 1,

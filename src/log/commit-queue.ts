@@ -62,8 +62,10 @@ export class CommitQueue {
   /** Appends that are held back, in turn. */
   readonly #waiting: Readonly<Record<FlushMode, Waiter[]>> = { sync: [], async: [], none: [] };
   readonly #touched: CommitTarget[] = [];
-  /** Bytes given to the journal since the store was opened, with an estimate of its own overhead. */
-  journalledBytes = 0;
+  /** Bytes accepted since the store was opened, with an estimate of what the journal adds to them. */
+  #acceptedBytes = 0;
+  /** Of those, what direct flushes made durable in the segments. */
+  #directBytes = 0;
   /** `onAlarm` is called when `journalledBytes` has reached this; it sets the next one. */
   alarmAtBytes = Number.POSITIVE_INFINITY;
   onAlarm: () => void = () => {};
@@ -75,6 +77,24 @@ export class CommitQueue {
 
   get failed(): Error | undefined {
     return this.#failed;
+  }
+
+  /**
+   * Bytes in the journal, or on the way to it, since the store was opened. Bytes of direct flushes count until they are
+   * durable, and then no more: the number goes down.
+   */
+  get journalledBytes(): number {
+    return this.#acceptedBytes - this.#directBytes;
+  }
+
+  /** What `journalledBytes` would be if nothing were flushed directly. */
+  get acceptedBytes(): number {
+    return this.#acceptedBytes;
+  }
+
+  /** Bytes that direct flushes kept out of the journal. */
+  get directBytes(): number {
+    return this.#directBytes;
   }
 
   /** Bytes accepted under 'sync' that are not durable. */
@@ -100,7 +120,7 @@ export class CommitQueue {
     this.#generations[at] = generation;
     this.#bytes[at] = bytes;
     this.#modes[at] = MODES[mode];
-    this.journalledBytes += bytes + RECORD_OVERHEAD_BYTES;
+    this.#acceptedBytes += bytes + RECORD_OVERHEAD_BYTES;
     if (mode === 'sync') {
       this.#syncBytes += bytes;
     } else if (mode === 'async') {
@@ -118,7 +138,7 @@ export class CommitQueue {
     this.#calls[at] = done;
     this.#modes[at] = MODES.none;
     this.#bytes[at] = 0;
-    this.journalledBytes += RECORD_OVERHEAD_BYTES;
+    this.#acceptedBytes += RECORD_OVERHEAD_BYTES;
   }
 
   #add(ticket: number): number {
@@ -128,10 +148,12 @@ export class CommitQueue {
     return ticket & this.#mask;
   }
 
-  onDurable(ticket: number): void {
+  /** @param directBytes of all bytes so far, those that direct flushes made durable */
+  onDurable(ticket: number, directBytes = 0): void {
     if (this.#failed !== undefined) return;
+    this.#directBytes = directBytes;
     invariant(ticket < this.#tail, `ticket ${ticket} is durable, but only ${this.#tail - 1} were submitted`);
-    this.journalledBytes += GROUP_OVERHEAD_BYTES;
+    this.#acceptedBytes += GROUP_OVERHEAD_BYTES;
     const touched = this.#touched;
     while (this.#head <= ticket) {
       const at = this.#head++ & this.#mask;

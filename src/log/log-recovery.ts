@@ -200,6 +200,7 @@ class LogRecovery {
       .filter((piece) => piece.segmentBase === segment.base)
       .map((piece) => ({ position: piece.position, offset: piece.startOffset }));
     if (fold.mark?.segmentBase === segment.base) boundaries.push(fold.mark);
+    boundaries.push(...fold.directEnds.filter((end) => end.segmentBase === segment.base));
     boundaries.push({ position: length, offset: endOffset });
     boundaries.sort((a, b) => a.position - b.position);
 

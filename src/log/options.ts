@@ -17,6 +17,16 @@ export interface StoreOptions {
   /** Bound of `flush: 'async'`. Defaults 50 ms, 8 MiB. */
   readonly asyncMaxMs: number;
   readonly asyncMaxBytes: number;
+  /**
+   * Batches of at most two segments that wait for a sync and are together at least this long are made durable in those
+   * segments, without a copy in the journal (docs/STORE.md, "Direct flush"). 0: never. Default 0.
+   */
+  readonly directFlushBytes: number;
+  /**
+   * How long such batches may lack their durable mark in the journal, in milliseconds. They survive a power cut at once;
+   * but until the mark is there, rot in them would be taken for a torn write. Default 50.
+   */
+  readonly directMarkMaxMs: number;
   /** Bytes accepted and not yet durable (under 'sync') at which `append` waits. Default 64 MiB. */
   readonly pendingMaxBytes: number;
   /** Descriptors of segment files that stay open while nobody uses them. A mapped segment needs none. Default 1024. */

@@ -127,8 +127,10 @@ export class Store {
       // The journal begins to sync at half of the bounds, so that appends need not wait while the disk keeps up.
       asyncMaxMs: Math.max(1, Math.floor(options.asyncMaxMs / 2)),
       asyncMaxBytes: Math.floor(options.asyncMaxBytes / 2),
+      directFlushBytes: options.directFlushBytes,
+      directMarkMaxMs: options.directMarkMaxMs,
       spareFiles: found.journalFiles,
-      onDurable: (ticket) => this.#queue.onDurable(ticket),
+      onDurable: (ticket, directBytes) => this.#queue.onDurable(ticket, directBytes),
       onFailure: (error) => this.#fail(error),
     });
     this.#checkpointer = new Checkpointer({

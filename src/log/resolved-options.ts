@@ -17,6 +17,8 @@ const DEFAULT_STORE_OPTIONS: StoreOptions = {
   journalGroupMaxBytes: 4 * MIB,
   asyncMaxMs: 50,
   asyncMaxBytes: 8 * MIB,
+  directFlushBytes: 0,
+  directMarkMaxMs: 50,
   pendingMaxBytes: 64 * MIB,
   maxOpenFiles: 1024,
   checkpointIntervalMs: 5000,
@@ -45,6 +47,9 @@ export const STORE_RANGES = {
   journalMaxBytes: [128 * KIB, 1024 * GIB],
   asyncMaxMs: [1, 60_000],
   asyncMaxBytes: [4 * KIB, GIB],
+  /** 0: off. */
+  directFlushBytes: [0, GIB],
+  directMarkMaxMs: [1, 10_000],
   pendingMaxBytes: [4 * KIB, 4 * GIB],
   maxOpenFiles: [1, 1_000_000],
   checkpointIntervalMs: [1, 3_600_000],

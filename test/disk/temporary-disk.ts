@@ -72,6 +72,8 @@ export async function openTestJournal(disk: Disk, options: Partial<JournalOption
     maxGroupBytes: 1024 * 1024,
     asyncMaxMs: 60_000,
     asyncMaxBytes: 1024 * 1024 * 1024,
+    directFlushBytes: 0,
+    directMarkMaxMs: 50,
     spareFiles: [],
     onDurable: (ticket) => {
       reported.push(ticket);

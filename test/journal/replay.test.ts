@@ -39,6 +39,16 @@ function stored(segmentBaseOffset: number, from: number, to: number, generation 
   });
 }
 
+/** A direct flush up to offset `to`. */
+function durableMark(segmentBaseOffset: number, to: number, generation = 0, epoch = 0): JournalRecord {
+  return record(RecordType.DurableMark, generation, Buffer.alloc(0), {
+    segmentBaseOffset,
+    position: (to - segmentBaseOffset) * 10,
+    lastOffset: to - 1,
+    epoch,
+  });
+}
+
 function truncation(
   to: number,
   generation: number,
@@ -199,6 +209,45 @@ test('a swap that the checkpoint covers changes nothing', () => {
   expect(result.removed).toEqual([]);
 });
 
+const withEpoch: LogState = { ...checkpointed, epochs: [[0, 0]] };
+
+test('a durable mark moves the durable end without bytes, and journalled bytes join on at it', () => {
+  const result = fold(withEpoch, [stored(10, 20, 22, 2), durableMark(10, 30, 2), stored(10, 30, 31, 2)]);
+  expect(pieces(result)).toEqual(['10@100+20=[20,22)', '10@200+10=[30,31)']);
+  expect(result.directEnds).toEqual([{ segmentBase: 10, position: 200, offset: 30 }]);
+  expect(result.durable).toEqual({ segmentBase: 10, position: 210, offset: 31 });
+  expect(result.mark).toEqual({ segmentBase: 10, position: 100, offset: 20 });
+});
+
+test('durable marks go over a roll of the segment', () => {
+  const result = fold(withEpoch, [durableMark(10, 30, 2), durableMark(30, 40, 2), stored(40, 40, 41, 2)]);
+  expect(result.segments).toEqual([
+    { base: 0, tag: 0, length: 100 },
+    { base: 10, tag: 0, length: 200 },
+    { base: 30, tag: -1, length: 100 },
+    { base: 40, tag: -1, length: -1 },
+  ]);
+  expect(pieces(result)).toEqual(['40@0+10=[40,41)']);
+});
+
+test('durable marks that the checkpoint covers, or of an older generation, are passed over', () => {
+  const result = fold(withEpoch, [durableMark(0, 10, 2), durableMark(10, 15, 1), durableMark(10, 20, 2)]);
+  expect(result.appliedCount).toBe(0);
+  expect(result.durable).toEqual({ segmentBase: 10, position: 100, offset: 20 });
+});
+
+test('a truncation takes back what a durable mark said', () => {
+  const records = [durableMark(10, 30, 2), truncation(25, 3, 10), durableMark(10, 30, 2), stored(25, 25, 26, 3)];
+  const result = fold(withEpoch, records);
+  expect(result.segments.map(({ base, length }) => [base, length])).toEqual([
+    [0, 100],
+    [10, 150],
+    [25, -1],
+  ]);
+  expect(pieces(result)).toEqual(['25@0+10=[25,26)']);
+  expect(result.directEnds).toEqual([]);
+});
+
 test('the last vote of the highest term and the highest log start count', () => {
   const result = fold({ ...empty, term: 3, vote: 1 }, [
     record(RecordType.HardState, 0, encodeHardState({ term: 2, vote: 3 })),
@@ -231,8 +280,14 @@ test.each([
   ],
   ['a swap that leaves offsets out', [stored(0, 0, 5), stored(5, 5, 9), swap([[0, 0]], 6, 1)]],
   ['a record of an unknown type', [record(99, 0, Buffer.alloc(0))]],
+  ['a durable mark that goes back', [stored(0, 0, 5), durableMark(0, 4)]],
+  ['a durable mark in a segment that begins too late', [stored(0, 0, 5), durableMark(6, 7)]],
+  ['a durable mark of a generation that no truncation began', [stored(0, 0, 5), durableMark(0, 7, 1)]],
+  ['a durable mark of an epoch that was never journalled', [stored(0, 0, 5), durableMark(0, 7, 0, 1)]],
+  ['bytes that do not join on at the durable mark', [stored(0, 0, 5), durableMark(0, 7), stored(0, 6, 9)]],
+  ['the same bytes twice', [stored(0, 0, 5), stored(0, 5, 8), stored(0, 5, 8)]],
 ])('%s is corruption, and is named', (_name, records) => {
-  expect(() => fold(empty, records)).toThrow(
+  expect(() => fold({ ...empty, epochs: [[0, 0]] }, records)).toThrow(
     expect.objectContaining({ code: 'CORRUPT_JOURNAL', message: expect.stringContaining('t-0') }),
   );
 });

@@ -43,8 +43,8 @@ export async function openFailing(path: string, faults: Faults, options: Partial
             failed = true;
             given.onFailure(new VarveError('DISK_FAILED', message));
           };
-          const onDurable = (ticket: number): void => {
-            if (!failed) given.onDurable(ticket);
+          const onDurable: JournalOptions['onDurable'] = (...progress) => {
+            if (!failed) given.onDurable(...progress);
           };
           return target.openJournal({ ...given, onDurable });
         };
