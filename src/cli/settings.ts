@@ -244,6 +244,18 @@ export const SETTINGS: readonly Setting[] = [
     read: within(bytes, STORE_RANGES.asyncMaxBytes),
   },
   {
+    key: 'store.directFlushBytes',
+    flag: '--direct-flush-bytes <size>',
+    help: 'batches of one or two partitions from this size on are synced without a copy in the journal; 0: never (default: 0)',
+    read: within(bytes, STORE_RANGES.directFlushBytes),
+  },
+  {
+    key: 'store.directMarkMaxMs',
+    flag: '--direct-mark-max-ms <ms>',
+    help: 'bound of the time until the journal says so (default: 50)',
+    read: within(integer, STORE_RANGES.directMarkMaxMs),
+  },
+  {
     key: 'store.pendingMaxBytes',
     flag: '--pending-max-bytes <size>',
     help: 'bytes on their way to the disk at which producers wait (default: 64MiB)',

@@ -89,7 +89,7 @@ export function journalRecords(directory: string): JournalRecord[] {
     const bytes = readFileSync(join(directory, 'journal', name));
     for (let at = JOURNAL_BLOCK_BYTES; at < bytes.length; at += JOURNAL_BLOCK_BYTES) {
       const header = peekGroupHeader(bytes, at);
-      if (header?.fileNumber !== fileNumber) continue;
+      if (header === undefined || header.fileNumber !== fileNumber) continue;
       const end = at + paddedToBlock(header.contentBytes);
       records.push(...(decodeGroup(bytes.subarray(at, end), header, Buffer.from(directoryId, 'hex')) ?? []));
     }
