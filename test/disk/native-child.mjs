@@ -16,7 +16,7 @@ const openStore = (root) => native.openStore(root, 1024, undefined);
 function openJournal(store, root, progress) {
   mkdirSync(join(root, 'journal'), { recursive: true });
   const id = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
-  native.openJournal(store, join(root, 'journal'), id, 1, 0, 0, MIB, MIB, 60_000, MIB, [], progress);
+  native.openJournal(store, join(root, 'journal'), id, 1, 0, 0, MIB, MIB, 60_000, MIB, 0, 50, [], progress);
   return native.registerLog(store, Buffer.alloc(16, 1), 0);
 }
 
