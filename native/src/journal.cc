@@ -286,6 +286,8 @@ std::optional<Failure> Journal::flush_directly() {
   written_ticket_ = records.back().ticket;
   written_payload_bytes_ += payload_bytes;
   for (size_t end = run_.end; taken_next_ < end; taken_next_++) taken_[taken_next_] = {};
+  synced_at_ = now;
+  may_linger_ = true;
   {
     const std::lock_guard lock(mutex_);
     if (written_ticket_ == collected_ticket_) taken_async_ = {};
