@@ -54,7 +54,7 @@ struct JournalConfig {
 
 struct JournalCounters {
   static constexpr size_t kBuckets = 16;
-  uint64_t syncs = 0;         // fdatasync calls of the journal's thread, of both kinds
+  uint64_t syncs = 0;         // by the journal's thread, of both kinds
   uint64_t direct_syncs = 0;  // those of segments
   uint64_t direct_flushes = 0;
   uint64_t direct_bytes = 0;

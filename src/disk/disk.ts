@@ -216,7 +216,7 @@ export interface Journal {
 
 /** Counters since the journal was opened. Times are milliseconds. */
 export interface JournalStats {
-  /** fdatasync calls of the journal's thread: one per group that asked for it, and those of segments. */
+  /** Syncs by the journal's thread: one fdatasync per group that asked for it, and those of segments (msync). */
   readonly syncs: number;
   /** Of those, the ones of segments: one or two per direct flush. */
   readonly directSyncs: number;
