@@ -6,15 +6,17 @@
  * timestamp becomes the horizon (KIP-534). What stays keeps offset, timestamp, key, value and headers; the batch keeps its
  * offsets, leader epoch, producer fields, timestamp type and codec.
  *
- * Left as they are: control batches, records without a key, records that the offset map does not reach, and transactions
- * whose outcome is not known. Records of aborted transactions go.
+ * Left as they are: control batches, records without a key, records that the offset map does not reach, transactions whose
+ * outcome is not known, and batches whose records do not decode (nobody looks into them when they are appended). Records
+ * of aborted transactions go.
  *
- * The caller passes batches whose structure and CRC have been checked. What can go wrong: CORRUPT_BATCH and
- * UNSUPPORTED_CODEC for records that do not decode.
+ * The caller passes batches whose structure and CRC have been checked. Nothing can go wrong then.
  */
 import { crc32c } from '../disk/addon.js';
+import { VarveError } from '../errors.js';
 import { codecFor } from '../record/codecs.js';
 import { forEachRecordAsync } from '../record/decode.js';
+import type { RecordVisitor } from '../record/record-visitor.js';
 import { emptied } from '../record/empty-batch.js';
 import { MAX_STORED_BATCH_BYTES } from '../record/limits.js';
 import {
@@ -42,6 +44,11 @@ import {
 } from '../record/record-batch.js';
 import { VarintReader, sizeOfVarint, writeVarint } from '../record/varint.js';
 import type { OffsetMap } from './offset-map.js';
+
+/** What records may be that nobody looked into. */
+const UNDECODABLE: ReadonlySet<string> = new Set(['CORRUPT_BATCH', 'UNSUPPORTED_CODEC', 'BATCH_TOO_LARGE']);
+/** A varint takes one to ten bytes. */
+const MAX_GROWTH_BYTES = 9;
 
 export type TransactionOutcome = 'committed' | 'aborted' | 'unknown';
 
@@ -79,6 +86,21 @@ export function isJudged(buf: Buffer, pos: number, outcomeOf: CompactionRules['o
   return !isTransactionalAt(buf, pos) || outcomeOf(producerIdAt(buf, pos), baseOffsetAt(buf, pos)) === 'committed';
 }
 
+export interface KeyedRecord {
+  readonly offset: number;
+  /** A view. */
+  readonly key: Buffer;
+}
+
+/** The records with a key of the batch at buf[pos, end); none if they do not decode. */
+export async function keysOf(buf: Buffer, pos: number, end: number): Promise<KeyedRecord[]> {
+  const found: KeyedRecord[] = [];
+  const isWhole = await visitAll(buf, pos, end, (offset, _timestamp, bytes, keyStart, keyLength) => {
+    if (keyLength >= 0) found.push({ offset, key: bytes.subarray(keyStart, keyStart + keyLength) });
+  });
+  return isWhole ? found : [];
+}
+
 /** Compacts the batch at buf[pos, end). */
 export async function compactBatch(
   buf: Buffer,
@@ -86,17 +108,38 @@ export async function compactBatch(
   end: number,
   rules: CompactionRules,
 ): Promise<CompactedBatch> {
-  const count = recordCountAt(buf, pos);
   if (isControlAt(buf, pos)) return unchanged(buf, pos, end);
-  if (count === 0) return { bytes: remains(buf, pos, rules), kept: 0, removed: 0, tombstonesRemovedTo: 0 };
+  const count = recordCountAt(buf, pos);
+  if (count === 0) return withoutRecords(buf, pos, rules);
   if (isTransactionalAt(buf, pos)) {
     const outcome = rules.outcomeOf(producerIdAt(buf, pos), baseOffsetAt(buf, pos));
     if (outcome === 'unknown') return unchanged(buf, pos, end);
-    if (outcome === 'aborted') {
-      return { bytes: remains(buf, pos, rules), kept: 0, removed: count, tombstonesRemovedTo: 0 };
-    }
+    if (outcome === 'aborted') return withoutRecords(buf, pos, rules);
   }
+  const judged = await judge(buf, pos, end, rules);
+  if (judged === undefined) return unchanged(buf, pos, end);
+  const { section, kept, hasTombstones, tombstonesRemovedTo } = judged;
+  if (kept.length === 0) return withoutRecords(buf, pos, rules, tombstonesRemovedTo);
+  const removed = count - kept.length;
+  const setsHorizon = hasTombstones && deleteHorizonAt(buf, pos) === undefined;
+  if (removed === 0 && !setsHorizon) return unchanged(buf, pos, end);
+  let bytes = await rewrite(buf, pos, section, kept, setsHorizon ? rules.now + rules.deleteRetentionMs : undefined);
+  // Times count from the horizon now, which takes more bytes each: a batch must not outgrow what a reader accepts.
+  if (bytes.length > MAX_STORED_BATCH_BYTES && setsHorizon) bytes = await rewrite(buf, pos, section, kept, undefined);
+  return { bytes, kept: kept.length, removed, tombstonesRemovedTo };
+}
 
+interface Judgement {
+  /** The uncompressed records. */
+  readonly section: Buffer;
+  readonly kept: readonly Kept[];
+  /** Among those kept. */
+  readonly hasTombstones: boolean;
+  readonly tombstonesRemovedTo: number;
+}
+
+/** Which records stay; undefined when they do not decode. */
+async function judge(buf: Buffer, pos: number, end: number, rules: CompactionRules): Promise<Judgement | undefined> {
   const horizon = deleteHorizonAt(buf, pos);
   const tombstonesStay = horizon === undefined || rules.now < horizon;
   const kept: Kept[] = [];
@@ -104,7 +147,7 @@ export async function compactBatch(
   let start = -1;
   let hasTombstones = false;
   let tombstonesRemovedTo = 0;
-  await forEachRecordAsync(
+  const isWhole = await visitAll(
     buf,
     pos,
     end,
@@ -113,50 +156,47 @@ export async function compactBatch(
       if (start < 0) start = bytes === buf ? pos + BATCH_HEADER_BYTES : 0;
       section = bytes;
       const isTombstone = valueLength < 0;
-      if (stays(rules, offset, bytes, keyStart, keyLength, isTombstone, tombstonesStay)) {
+      const isLatest =
+        keyLength < 0 ||
+        offset >= rules.mapEnd ||
+        offset >= rules.map.get(bytes.subarray(keyStart, keyStart + keyLength));
+      if (isLatest && isTombstone && keyLength >= 0 && offset < rules.mapEnd && !tombstonesStay) {
+        tombstonesRemovedTo = offset + 1;
+      } else if (isLatest) {
         kept.push({ start, end: recordEnd, timestamp });
         hasTombstones ||= isTombstone;
-      } else if (isTombstone && rules.map.get(bytes.subarray(keyStart, keyStart + keyLength)) <= offset) {
-        tombstonesRemovedTo = offset + 1;
       }
       start = recordEnd;
     },
   );
-
-  const removed = count - kept.length;
-  const setsHorizon = hasTombstones && horizon === undefined;
-  if (kept.length === 0) return { bytes: remains(buf, pos, rules), kept: 0, removed, tombstonesRemovedTo };
-  if (removed === 0 && !setsHorizon) return unchanged(buf, pos, end);
-  const newHorizon = setsHorizon ? rules.now + rules.deleteRetentionMs : undefined;
-  let bytes = await rewrite(buf, pos, section, kept, newHorizon);
-  // Times count from the horizon now, which takes more bytes each: a batch must not outgrow what a reader accepts.
-  if (bytes.length > MAX_STORED_BATCH_BYTES && setsHorizon) bytes = await rewrite(buf, pos, section, kept, undefined);
-  return { bytes, kept: kept.length, removed, tombstonesRemovedTo };
+  return isWhole ? { section, kept, hasTombstones, tombstonesRemovedTo } : undefined;
 }
 
-function stays(
-  rules: CompactionRules,
-  offset: number,
-  bytes: Buffer,
-  keyStart: number,
-  keyLength: number,
-  isTombstone: boolean,
-  tombstonesStay: boolean,
-): boolean {
-  if (keyLength < 0 || offset >= rules.mapEnd) return true;
-  if (isTombstone && !tombstonesStay) return false;
-  return offset >= rules.map.get(bytes.subarray(keyStart, keyStart + keyLength));
+/** @returns false when the records do not decode: then some may have been visited */
+async function visitAll(buf: Buffer, pos: number, end: number, visit: RecordVisitor): Promise<boolean> {
+  try {
+    await forEachRecordAsync(buf, pos, end, visit);
+    return true;
+  } catch (error) {
+    if (error instanceof VarveError && UNDECODABLE.has(error.code)) return false;
+    throw error;
+  }
 }
 
 function unchanged(buf: Buffer, pos: number, end: number): CompactedBatch {
   return { bytes: buf.subarray(pos, end), kept: recordCountAt(buf, pos), removed: 0, tombstonesRemovedTo: 0 };
 }
 
-/** What is left of a batch without records. */
-function remains(buf: Buffer, pos: number, rules: CompactionRules): Buffer | undefined {
+/** What is left of a batch that loses all its records. */
+function withoutRecords(buf: Buffer, pos: number, rules: CompactionRules, tombstonesRemovedTo = 0): CompactedBatch {
   const producerId = producerIdAt(buf, pos);
-  if (producerId < 0 || !rules.isProducersLast(producerId, baseOffsetAt(buf, pos))) return undefined;
-  return emptied(buf, pos);
+  const isNeeded = producerId >= 0 && rules.isProducersLast(producerId, baseOffsetAt(buf, pos));
+  return {
+    bytes: isNeeded ? emptied(buf, pos) : undefined,
+    kept: 0,
+    removed: recordCountAt(buf, pos),
+    tombstonesRemovedTo,
+  };
 }
 
 /** The batch with those records only; with a horizon, which becomes its base timestamp. */
@@ -217,6 +257,3 @@ function rebased(section: Buffer, kept: readonly Kept[], base: number): Buffer {
   }
   return records.subarray(0, at);
 }
-
-/** A varint takes one to ten bytes. */
-const MAX_GROWTH_BYTES = 9;

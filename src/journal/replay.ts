@@ -47,6 +47,8 @@ export interface FoldedSegment {
   readonly tag: number;
   /** Where it ends; −1: as far as its whole batches go. */
   readonly length: number;
+  /** Of one that compaction made, whose files are complete. */
+  readonly compacted?: { readonly maxTimestamp: number };
 }
 
 export interface DurablePoint {
@@ -249,7 +251,7 @@ export class LogFold {
    * since, finds none of them.
    */
   #applySwap(record: JournalRecord): void {
-    const { replaced, tag, length, end, tombstonesRemovedTo } = decodeSwap(record.payload);
+    const { replaced, tag, length, end, maxTimestamp, tombstonesRemovedTo } = decodeSwap(record.payload);
     const isReplaced = (segment: FoldedSegment): boolean =>
       replaced.some((name) => name.base === segment.base && (segment.tag === -1 || name.tag === segment.tag));
     const first = this.segments.findIndex(isReplaced);
@@ -266,7 +268,7 @@ export class LogFold {
         `a compaction replaces segments from ${base} up to offset ${end}, which are not there like that`,
       );
     }
-    this.segments.splice(first, replaced.length, { base, tag, length });
+    this.segments.splice(first, replaced.length, { base, tag, length, compacted: { maxTimestamp } });
     this.removed.push(...replaced);
     this.pieces = this.pieces.filter((piece) => !replaced.some((name) => name.base === piece.segmentBase));
     this.directEnds = this.directEnds.filter((point) => !replaced.some((name) => name.base === point.segmentBase));

@@ -126,7 +126,10 @@ export class BatchLocator {
       const length = isFirst ? rest + WARM_EXTRA_BYTES : rest;
       await segment.warm(start, length);
       rest -= segment.length - start;
-      segment = segments[segments.indexOf(segment) + 1];
+      const index = segments.indexOf(segment);
+      // Compacted meanwhile: what takes its place was written just now.
+      if (index < 0) return;
+      segment = segments[index + 1];
     }
   }
 

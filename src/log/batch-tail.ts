@@ -72,6 +72,12 @@ export class BatchTail {
     while (this.#next > this.#first && this.#offsets[(this.#next - 1) & this.#mask]! >= offset) this.#next--;
   }
 
+  /** The batches below `offset` lie elsewhere now, and those behind them moved by `shift`. */
+  moved(offset: number, shift: number): void {
+    while (this.#first < this.#next && this.#offsets[this.#first & this.#mask]! < offset) this.#first++;
+    for (let slot = this.#first; slot < this.#next; slot++) this.#places[slot & this.#mask]! += shift;
+  }
+
   #grow(): void {
     const capacity = 2 * (this.#mask + 1);
     const offsets = new Float64Array(capacity);

@@ -16,7 +16,7 @@ import {
   maxTimestampAt,
 } from '../record/record-batch.js';
 import type { Record } from '../record/types.js';
-import { checkReadable } from '../segment/segment.js';
+import { checkReadable, type Segment } from '../segment/segment.js';
 import type { SegmentList } from '../segment/segment-list.js';
 import { AbortedRecords } from './aborted-records.js';
 import type { BatchLocator } from './batch-locator.js';
@@ -113,14 +113,23 @@ export class LogReader {
 
   async offsetForTimestamp(timestamp: number): Promise<{ offset: number; timestamp: number } | undefined> {
     const log = this.#log;
-    const first = this.#segments.indexOf(log.start);
-    for (const segment of this.#segments.all.slice(first)) {
-      if (segment.base >= log.highWatermark) return undefined;
-      // The log may go on, be cut, and lose its oldest segments while a batch is decoded.
-      if (segment.length === 0 || segment.end <= log.start || segment.maxTimestamp < timestamp) continue;
+    // The log may go on, be cut, lose its oldest segments and be compacted meanwhile: the next segment is the one that holds
+    // the next offset then.
+    for (let next = log.start; next < log.highWatermark; ) {
+      next = Math.max(next, log.start);
+      const segment: Segment = this.#segments.all[this.#segments.indexOf(next)]!;
+      if (segment.end <= next) return undefined;
+      if (segment.maxTimestamp < timestamp) {
+        next = segment.end;
+        continue;
+      }
       await segment.prepareLookup();
-      if (segment.isClosed) continue;
-      const from = Math.max(segment.lookupTimestamp(timestamp), segment.base, log.start);
+      if (segment.isClosed) {
+        log.checkOpen();
+        continue;
+      }
+      const from = Math.max(segment.lookupTimestamp(timestamp), next);
+      next = segment.end;
       if (from >= segment.end) continue;
       const { bytes, file } = segment;
       const length = () => Math.min(bytes.length, segment.length);

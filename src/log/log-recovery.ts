@@ -151,6 +151,8 @@ class LogRecovery {
       hwFloor: Math.min(fold.hwFloor, end),
       generation: fold.generation + 1,
       relaxed: fold.relaxed,
+      compactedTo: Math.min(fold.state.compactedTo ?? 0, end),
+      tombstonesRemovedTo: fold.tombstonesRemovedTo,
       segments: this.#segments,
       epochs: this.#epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
       producersEmptyBelow: Math.min(fold.state.producersEmptyBelow ?? 0, end),
@@ -180,12 +182,13 @@ class LogRecovery {
 
   /** A sealed, checkpointed segment: only its size is looked at. */
   async #checkSealed(segment: FoldedSegment, index: number): Promise<void> {
-    const known = this.#fold.state.segments.find((state) => state.base === segment.base);
-    const length = segment.length;
+    const known = this.#fold.state.segments.find((state) => sameSegment(state, segment));
+    const { length, compacted } = segment;
     const size = (await this.#disk.fileSize(this.#path(segment))) ?? 0;
     const damaged = [...(known?.damaged ?? [])];
     if (size < length) damaged.push({ from: size, to: length, reason: `the file has ${size} of its ${length} bytes` });
-    this.#push(segment, length, damaged, known?.length === length ? known : {});
+    const isKnown = known?.length === length;
+    this.#push(segment, length, damaged, isKnown ? known : compacted ? { ...compacted, sealed: true } : {});
     this.#at = { ...this.#at, position: 0, offset: this.#files.segments[index + 1]?.base ?? this.#at.offset };
   }
 

@@ -10,7 +10,14 @@ import type { Disk, SegmentFile } from '../disk/disk.js';
 import { invariant, VarveError } from '../errors.js';
 import type { Truncation } from '../journal/journal-records.js';
 import type { LogState, SegmentState } from '../journal/log-state.js';
-import { logFileName, parseLogFileName, type SegmentName, setAsideName } from '../segment/file-names.js';
+import {
+  isCompacted,
+  logFileName,
+  parseLogFileName,
+  type SegmentName,
+  sameSegment,
+  setAsideName,
+} from '../segment/file-names.js';
 import type { MappedSegments } from '../segment/mapped-segments.js';
 import { Segment, type SegmentParts } from '../segment/segment.js';
 import { SegmentIndexes } from '../segment/segment-indexes.js';
@@ -20,7 +27,7 @@ import { isDueToRoll, rollAfterMs } from './retention.js';
 import { SegmentFiles } from './segment-files.js';
 
 /** Index entries keep offsets and positions relative to the segment in 32 bits. */
-const MAX_SEGMENT_OFFSETS = 0xffff_0000;
+export const MAX_SEGMENT_OFFSETS = 0xffff_0000;
 /** A segment that is written to gets this many bytes allocated and touched ahead, from its first 256 KiB on. */
 const PREPARE_FROM_BYTES = 256 * 1024;
 const PREPARE_BYTES = 8 * 1024 * 1024;
@@ -32,6 +39,14 @@ export interface SegmentWork {
   readonly sealed: readonly { readonly segment: Segment; readonly length: number }[];
   readonly aside: readonly SetAside[];
   readonly directoryChanged: boolean;
+}
+
+/** What compaction made of some segments. */
+export interface CompactedSegment {
+  readonly name: SegmentName;
+  readonly length: number;
+  /** −1: none. */
+  readonly maxTimestamp: number;
 }
 
 interface SetAside {
@@ -87,8 +102,17 @@ export class LogSegments {
    * first use, and indexes that are missing or do not fit are rebuilt then.
    */
   static async open(parts: LogSegmentsParts, state: LogState): Promise<LogSegments> {
-    const entries = await parts.disk.readDirectory(parts.directory);
-    const names = entries.filter((entry) => parseLogFileName(entry.name) !== undefined).map((entry) => entry.name);
+    const { disk, directory } = parts;
+    const names: string[] = [];
+    const unfinished: string[] = [];
+    for (const { name: file } of await disk.readDirectory(directory)) {
+      const name = parseLogFileName(file);
+      if (name === undefined) continue;
+      const counts = !isCompacted(name) || state.segments.some((row) => sameSegment(row, name));
+      (counts ? names : unfinished).push(file);
+    }
+    // Compaction was ended before they counted: nobody refers to them.
+    if (unfinished.length > 0) await disk.removeFiles(unfinished.flatMap((file) => pathsOf(`${directory}/${file}`)));
     const segments = new LogSegments(parts, new Set(names));
     let place = 0;
     for (const [i, row] of state.segments.entries()) {
@@ -150,14 +174,7 @@ export class LogSegments {
     // Created first: if there is no space, nothing has changed.
     const fresh = this.#newSegment(cut, generation, holder.place + endLength);
     const removed = this.list.removeFrom(cut);
-    for (const segment of removed) {
-      segment.isActive = false;
-      this.#aside.push({
-        segment,
-        path: `${this.directory}/${setAsideName(logFileName(segment), generation)}`,
-        renamed: false,
-      });
-    }
+    for (const segment of removed) this.#setAside(segment, generation);
     if (holder.base < cut) holder.cut(endLength, cut);
     this.list.add(fresh);
     return {
@@ -167,6 +184,38 @@ export class LogSegments {
       newTag: fresh.tag,
       removed: removed.map(({ base, tag }) => ({ base, tag })),
     };
+  }
+
+  /** Ends the active segment if it holds anything. */
+  roll(generation: number): void {
+    const { active } = this.list;
+    if (active.length > 0) this.#create(active.end, generation, active.place + active.length);
+  }
+
+  /** Path of a file of the log. */
+  path(name: SegmentName): string {
+    return this.#path(name);
+  }
+
+  /**
+   * Puts a compacted segment, whose files are durable, in the place of those it was made from, which are set aside.
+   * @returns by how much the segments behind it moved
+   */
+  swap(replaced: readonly Segment[], { name, length, maxTimestamp }: CompactedSegment, generation: number): number {
+    const segment = this.#segment({
+      name,
+      place: replaced[0]!.place,
+      length,
+      end: replaced.at(-1)!.end,
+      damaged: [],
+      maxTimestamp,
+      isActive: false,
+      sealed: true,
+    });
+    this.#names.add(logFileName(name));
+    const shift = this.list.replace(replaced, segment);
+    for (const each of replaced) this.#setAside(each, generation);
+    return shift;
   }
 
   /** Deletes the segments that lie wholly below `offset`. Views of them stay valid. */
@@ -288,6 +337,12 @@ export class LogSegments {
     }
   }
 
+  #setAside(segment: Segment, generation: number): void {
+    segment.isActive = false;
+    const path = `${this.directory}/${setAsideName(logFileName(segment), generation)}`;
+    this.#aside.push({ segment, path, renamed: false });
+  }
+
   #create(base: number, generation: number, place: number): Segment {
     const segment = this.#newSegment(base, generation, place);
     const beforeLast = this.list.all.at(-2);
@@ -386,7 +441,13 @@ export class LogSegments {
 }
 
 function filesOf(segment: Segment): string[] {
-  return [segment.path, `${segment.stem}.index`, `${segment.stem}.timeindex`];
+  return pathsOf(segment.path);
+}
+
+/** All files of the segment whose .log file this is. */
+export function pathsOf(path: string): string[] {
+  const stem = path.slice(0, -'.log'.length);
+  return [path, `${stem}.index`, `${stem}.timeindex`];
 }
 
 /** A damaged one stays as it is. */

@@ -8,6 +8,7 @@
 import type { HardState, LogView } from '../raft/types.js';
 import type { TransactionResult } from '../record/transaction-marker.js';
 import type { Compression, Record, RecordInput } from '../record/types.js';
+import type { CompactionReport } from './compaction-report.js';
 import type { LogOptions } from './options.js';
 import type { RecoveryReport } from './recovery-report.js';
 
@@ -168,6 +169,12 @@ export interface Log extends LogView {
   append(records: readonly RecordInput[], options?: { readonly compression?: Compression }): Promise<AppendedRange>;
   /** Syncs everything accepted so far, whatever the flush mode. @throws VarveError DISK_FAILED, CLOSED */
   flush(): Promise<void>;
+  /**
+   * Compacts the log now, whatever its `cleanup` says: of every key only the last record stays, for everything that lies
+   * below the high watermark. The active segment is ended first. Waits for a compaction that is going on in the store.
+   * @throws VarveError DISK_FAILED, CLOSED
+   */
+  compact(): Promise<CompactionReport>;
   close(): Promise<void>;
 }
 

@@ -33,11 +33,20 @@ export interface StoreOptions {
   readonly maxOpenFiles: number;
   /** Time between checkpoints. Default 5,000 ms. */
   readonly checkpointIntervalMs: number;
+  /** Memory for the keys of one compaction; one log is compacted at a time. 24 bytes per key, a quarter to spare. Default 64 MiB. */
+  readonly compactionBufferBytes: number;
+  /** What compaction may read and write per second, together; 0: no limit. Default 0. */
+  readonly compactionBytesPerSecond: number;
   /** A testing tool: records what the store does to its files, and makes calls fail. Default: none. See the class. */
   readonly trace?: Trace;
   /** Segments, over all logs, that stay mapped: the least recently used ones beyond it are mapped anew at their next use. Default 1,024. */
   readonly maxMappedSegments: number;
 }
+
+/**
+ * What happens to old records: 'delete' by retention, 'compact' keeps the last record of every key, and both do both.
+ */
+export type Cleanup = 'delete' | 'compact' | 'compact,delete';
 
 /** Settings of one partition's log. */
 export interface LogOptions {
@@ -59,4 +68,12 @@ export interface LogOptions {
   readonly maxBatchBytes: number;
   /** A producer id that wrote nothing for so long is forgotten. Default 86,400,000 ms (one day), at least one minute. */
   readonly producerIdExpirationMs: number;
+  /** Default 'delete'. With 'compact', records without a key are refused. */
+  readonly cleanup: Cleanup;
+  /** Compaction begins when this share of the compactable bytes has not been compacted yet. Default 0.5. */
+  readonly minCleanableDirtyRatio: number;
+  /** Segments with a record younger than this are not compacted. Default 0. */
+  readonly minCompactionLagMs: number;
+  /** How long tombstones (records with a null value) stay after their first compaction. Default 24 hours. */
+  readonly deleteRetentionMs: number;
 }

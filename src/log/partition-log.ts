@@ -11,10 +11,18 @@
  * What can go wrong: DISK_FULL refuses one append and changes nothing; anything else below fails the whole store
  * (DISK_FAILED): appends are refused from then on, reads go on.
  */
+import { checkKeys, checkRecordKeys } from '../compaction/key-check.js';
+import type { TransactionOutcome } from '../compaction/batch-compaction.js';
 import type { Disk, FlushMode, Journal } from '../disk/disk.js';
 import { invariant, VarveError } from '../errors.js';
 import { EpochIndex } from '../index/epoch-index.js';
-import { encodeHardState, encodeLogStart, encodeTruncation, RecordType } from '../journal/journal-records.js';
+import {
+  encodeHardState,
+  encodeLogStart,
+  encodeSwap,
+  encodeTruncation,
+  RecordType,
+} from '../journal/journal-records.js';
 import type { LogState } from '../journal/log-state.js';
 import type { EpochEnd, HardState } from '../raft/types.js';
 import { encodeControlBatch } from '../record/control-batch.js';
@@ -33,6 +41,8 @@ import { BatchLocator } from './batch-locator.js';
 import { checkMarkerArguments, checkProduced, checkReplicated, checkRunSize, stampProduced } from './batch-run.js';
 import { BatchTail } from './batch-tail.js';
 import type { CommitQueue, CommitTarget } from './commit-queue.js';
+import type { CompactibleLog, SegmentSwap } from './compaction-pass.js';
+import type { CompactionReport } from './compaction-report.js';
 import { EmbeddedAppends } from './embedded-appends.js';
 import type {
   AbortedRange,
@@ -67,6 +77,8 @@ export interface LogHost {
   fail(error: unknown): Error;
   /** Runs alone: not beside a checkpoint or another file operation of this kind. */
   exclusive<T>(run: () => Promise<T>): Promise<T>;
+  /** Compacts the log now, after what is being compacted. */
+  compact(log: PartitionLog): Promise<CompactionReport>;
   /** Makes everything of the log durable in its own files and takes its state over. */
   closeLog(log: PartitionLog): Promise<void>;
 }
@@ -82,7 +94,7 @@ export interface PartitionLogParts {
   readonly recovery: RecoveryReport;
 }
 
-export class PartitionLog implements Log, CommitTarget {
+export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   readonly topic: string;
   readonly partition: number;
   readonly topicId: string;
@@ -100,6 +112,7 @@ export class PartitionLog implements Log, CommitTarget {
   readonly #flush: FlushMode;
   readonly #replicated: boolean;
   readonly #relaxed: boolean;
+  readonly #compacted: boolean;
   readonly #segments: LogSegments;
   readonly #producers: PartitionProducers;
   readonly #tail = new BatchTail();
@@ -116,6 +129,8 @@ export class PartitionLog implements Log, CommitTarget {
   #highWatermark: number;
   #generation: number;
   #hardState: HardState;
+  #compactedTo: number;
+  #tombstonesRemovedTo: number;
   /** Until the last truncation is durable, nothing above it counts as written; −1 otherwise. */
   #writtenLimit = -1;
   #closed = false;
@@ -140,6 +155,7 @@ export class PartitionLog implements Log, CommitTarget {
     this.#flush = options.flush;
     this.#replicated = parts.replicated;
     this.#relaxed = options.flush !== 'sync';
+    this.#compacted = options.cleanup.includes('compact');
     this.#segments = segments;
     this.#producers = parts.producers;
     this.#locator = new BatchLocator(segments.list, this.#tail);
@@ -161,6 +177,8 @@ export class PartitionLog implements Log, CommitTarget {
     this.#durable = state.end;
     this.#generation = state.generation;
     this.#hardState = { term: state.term, vote: state.vote };
+    this.#compactedTo = state.compactedTo ?? 0;
+    this.#tombstonesRemovedTo = state.tombstonesRemovedTo ?? 0;
     this.#highWatermark = parts.producers.highWatermark;
   }
 
@@ -257,6 +275,7 @@ export class PartitionLog implements Log, CommitTarget {
       if (duplicate !== undefined) return duplicate;
     }
     const baseOffset = this.#end;
+    if (this.#compacted) checkKeys(bytes, start, end, this.name);
     const endOffset = stampProduced(bytes, start, end, baseOffset, epoch);
     this.#store(bytes, start, end, endOffset, this.#flush);
     return { baseOffset, lastOffset: endOffset - 1 };
@@ -422,6 +441,7 @@ export class PartitionLog implements Log, CommitTarget {
     options: { readonly compression?: Compression } = {},
   ): Promise<AppendedRange> {
     return new Promise((resolve, reject) => {
+      if (this.#compacted && Array.isArray(records)) checkRecordKeys(records, this.name);
       this.#queue.runWhenWritable(
         this.#flush,
         () => this.#appends.append(records, options.compression ?? 'none').then(resolve, reject),
@@ -433,6 +453,17 @@ export class PartitionLog implements Log, CommitTarget {
   async flush(): Promise<void> {
     this.#checkAccepting();
     await this.#journal.flush();
+  }
+
+  async compact(): Promise<CompactionReport> {
+    this.#checkAccepting();
+    try {
+      await this.#host.exclusive(async () => this.#segments.roll(this.#generation));
+    } catch (error) {
+      // Without space for a new segment, the active one is left out.
+      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') throw this.#host.fail(error);
+    }
+    return this.#host.compact(this);
   }
 
   async close(): Promise<void> {
@@ -500,10 +531,47 @@ export class PartitionLog implements Log, CommitTarget {
       hwFloor: Math.min(this.#highWatermark, this.#end),
       generation: this.#generation,
       relaxed: this.#relaxed,
+      compactedTo: this.#compactedTo,
+      tombstonesRemovedTo: this.#tombstonesRemovedTo,
       segments: this.#segments.states(),
       epochs: this.#epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
       producersEmptyBelow: this.#producers.emptyBelow,
     };
+  }
+
+  // ---- for compaction ----
+
+  get compactedTo(): number {
+    return this.#compactedTo;
+  }
+
+  get compactableTo(): number {
+    return Math.min(this.#highWatermark, this.#durable);
+  }
+
+  outcomeOf(): TransactionOutcome {
+    return 'unknown';
+  }
+
+  async swap({ replaced, compacted, tombstonesRemovedTo }: SegmentSwap): Promise<boolean> {
+    return this.#host.exclusive(async () => {
+      if (this.#closed || this.#host.refusal !== undefined || !this.#segments.list.holds(replaced)) return false;
+      const { end } = replaced.at(-1)!;
+      invariant(end <= this.#highWatermark, `${this.name}: compaction above the high watermark ${this.#highWatermark}`);
+      const { name, length, maxTimestamp } = compacted;
+      const names = replaced.map(({ base, tag }) => ({ base, tag }));
+      const payload = encodeSwap({ replaced: names, tag: name.tag, length, end, maxTimestamp, tombstonesRemovedTo });
+      await this.record(RecordType.Swap, payload);
+      // Meanwhile the log may have gone on, and been cut, but above the high watermark.
+      const shift = this.#segments.swap(replaced, compacted, this.#generation);
+      this.#tail.moved(end, shift);
+      this.#tombstonesRemovedTo = Math.max(this.#tombstonesRemovedTo, tombstonesRemovedTo);
+      return true;
+    });
+  }
+
+  noteCompacted(to: number): void {
+    this.#compactedTo = Math.max(this.#compactedTo, to);
   }
 
   epochFile(): Buffer {

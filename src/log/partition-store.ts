@@ -20,6 +20,8 @@ import { checkPartition, checkTopicId, checkTopicName, partitionDirectory } from
 import { MAX_RUN_BYTES } from './batch-run.js';
 import { Checkpointer } from './checkpointer.js';
 import { CommitQueue } from './commit-queue.js';
+import type { CompactionStats } from './compaction-report.js';
+import { Compactor } from './compactor.js';
 import {
   checkMeta,
   checkOwner,
@@ -76,6 +78,7 @@ export interface StoreStats {
     /** How often one was dropped because there were more than `maxMappedSegments`. */
     readonly evictions: number;
   };
+  readonly compaction: CompactionStats;
 }
 
 export class Store {
@@ -92,6 +95,7 @@ export class Store {
   readonly #queue: CommitQueue;
   readonly #journal: Journal;
   readonly #checkpointer: Checkpointer;
+  readonly #compactor: Compactor;
   readonly #timer: NodeJS.Timeout;
   readonly #host: LogHost;
   readonly #mapped: MappedSegments;
@@ -146,6 +150,12 @@ export class Store {
       journalFile: found.nextJournalFile,
       logs: this.#logs,
       states: this.#states,
+    });
+    this.#compactor = new Compactor({
+      disk: ground.disk,
+      options,
+      logs: () => this.#logs.values(),
+      fail: (error) => this.#fail(error),
     });
     this.#host = this.#makeHost();
     this.#queue.onAlarm = () => this.#watchJournal();
@@ -233,6 +243,7 @@ export class Store {
         mappings: this.#mapped.mappings,
         evictions: this.#mapped.evictions,
       },
+      compaction: this.#compactor.stats(),
     };
   }
 
@@ -330,6 +341,7 @@ export class Store {
       },
       fail: (error) => this.#fail(error),
       exclusive: (run) => this.#exclusive(run),
+      compact: (log) => this.#compactor.compact(log),
       closeLog: (log) => this.#exclusive(() => this.#closeLog(log)),
     };
   }
@@ -405,6 +417,7 @@ export class Store {
     }
     this.#mapped.trim();
     this.#watchJournal();
+    this.#compactor.wake();
   }
 
   /** The first failure counts; the store never gets better. */
@@ -446,6 +459,7 @@ export class Store {
     clearInterval(this.#timer);
     // Whoever has the turn may be waiting for a journal that waits for space.
     this.stopWaiting();
+    await this.#compactor.stop();
     await this.#exclusive(async () => {
       try {
         if (accepting) {

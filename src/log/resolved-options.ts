@@ -2,7 +2,8 @@
 import { VarveError } from '../errors.js';
 import { checkTrace } from '../disk/trace.js';
 import { checkOptionNames } from '../option-names.js';
-import type { LogOptions, StoreOptions } from './options.js';
+import { MAX_STORED_BATCH_BYTES } from '../record/limits.js';
+import type { Cleanup, LogOptions, StoreOptions } from './options.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -23,6 +24,8 @@ const DEFAULT_STORE_OPTIONS: StoreOptions = {
   maxOpenFiles: 1024,
   checkpointIntervalMs: 5000,
   maxMappedSegments: 1024,
+  compactionBufferBytes: 64 * MIB,
+  compactionBytesPerSecond: 0,
 };
 
 const DEFAULT_LOG_OPTIONS: LogOptions = {
@@ -35,7 +38,13 @@ const DEFAULT_LOG_OPTIONS: LogOptions = {
   indexIntervalBytes: 4096,
   maxBatchBytes: MIB,
   producerIdExpirationMs: DAY_MS,
+  cleanup: 'delete',
+  minCleanableDirtyRatio: 0.5,
+  minCompactionLagMs: 0,
+  deleteRetentionMs: DAY_MS,
 };
+
+export const CLEANUPS: readonly Cleanup[] = ['delete', 'compact', 'compact,delete'];
 
 /** Least and most, both allowed. */
 export type Range = readonly [min: number, max: number];
@@ -54,6 +63,8 @@ export const STORE_RANGES = {
   maxOpenFiles: [1, 1_000_000],
   checkpointIntervalMs: [1, 3_600_000],
   maxMappedSegments: [1, 1_000_000],
+  compactionBufferBytes: [4 * KIB, 16 * GIB],
+  compactionBytesPerSecond: [0, 1024 * GIB],
 } as const satisfies Readonly<Partial<Record<keyof StoreOptions, Range>>>;
 
 export const LOG_RANGES = {
@@ -64,8 +75,10 @@ export const LOG_RANGES = {
   retentionMs: [-1, MAX_MS],
   retentionBytes: [-1, Number.MAX_SAFE_INTEGER],
   indexIntervalBytes: [64, MIB],
-  maxBatchBytes: [KIB, 4 * MIB],
+  maxBatchBytes: [KIB, MAX_STORED_BATCH_BYTES],
   producerIdExpirationMs: [60_000, 3650 * DAY_MS],
+  minCompactionLagMs: [0, MAX_MS],
+  deleteRetentionMs: [0, MAX_MS],
 } as const satisfies Readonly<Partial<Record<keyof LogOptions, Range>>>;
 
 const STORE_OPTION_NAMES = [...Object.keys(DEFAULT_STORE_OPTIONS), 'clusterId', 'nodeId', 'trace'];
@@ -91,9 +104,19 @@ export function resolveLogOptions(given: Partial<LogOptions>): LogOptions {
   const all: LogOptions = { ...DEFAULT_LOG_OPTIONS, ...withoutUndefined(given) };
   const names = Object.keys(DEFAULT_LOG_OPTIONS) as (keyof LogOptions)[];
   const options = Object.fromEntries(names.map((name) => [name, all[name]])) as unknown as LogOptions;
-  const { flush } = options;
+  const { flush, cleanup, minCleanableDirtyRatio } = options;
   if (flush !== 'sync' && flush !== 'async' && flush !== 'none') {
     throw new VarveError('INVALID_ARGUMENT', `flush ${JSON.stringify(flush)}: give 'sync', 'async' or 'none'`);
+  }
+  if (!CLEANUPS.includes(cleanup)) {
+    const allowed = CLEANUPS.map((name) => `'${name}'`).join(', ');
+    throw new VarveError('INVALID_ARGUMENT', `cleanup ${JSON.stringify(cleanup)}: give one of ${allowed}`);
+  }
+  if (!(minCleanableDirtyRatio >= 0 && minCleanableDirtyRatio <= 1)) {
+    throw new VarveError(
+      'INVALID_ARGUMENT',
+      `minCleanableDirtyRatio ${minCleanableDirtyRatio}: give a number from 0 to 1`,
+    );
   }
   checkRanges(options, LOG_RANGES);
   checkRange('segmentJitterMs', options.segmentJitterMs, [0, options.segmentMs]);

@@ -5,6 +5,7 @@
  *   <topic>-<partition>.<topic id>/         topic id: 32 hex digits
  *      <base offset>.log                     base offset: 20 digits
  *      <base offset>.<generation>.log        the same, where the plain name was still taken by a file that a truncation cut off
+ *      <base offset>.<10^12 + n>.log         compacted n times; beginning with the same offset
  *      ….index  ….timeindex                  of the segment with the same stem
  *      <base offset>.txnindex                aborted transactions; below the high watermark, so never cut
  *      <offset>.snapshot                     producer state at that offset; likewise
@@ -29,6 +30,19 @@ export const MAX_PARTITION = 0x7fff_ffff;
 export interface SegmentName {
   readonly base: number;
   readonly tag: number;
+}
+
+/** Tags from here on count compactions; those below are generations. */
+const FIRST_COMPACTION_TAG = 1e12;
+
+/** True for the output of a compaction: its file counts only once a swap in the journal, or a checkpoint row, names it. */
+export function isCompacted(name: SegmentName): boolean {
+  return name.tag >= FIRST_COMPACTION_TAG;
+}
+
+/** The name of what a segment, and others that follow it, are compacted into. Never one that was in use before. */
+export function compactedName({ base, tag }: SegmentName): SegmentName {
+  return { base, tag: Math.max(FIRST_COMPACTION_TAG, tag) + 1 };
 }
 
 /** @throws VarveError INVALID_TOPIC */

@@ -59,6 +59,32 @@ export class SegmentList {
     this.#segments.push(segment);
   }
 
+  /** True when these are segments of the list, one after the other, and not the active one. */
+  holds(segments: readonly Segment[]): boolean {
+    const first = this.#segments.indexOf(segments[0]!);
+    const isThere = segments.every((segment, i) => this.#segments[first + i] === segment);
+    return first >= 0 && isThere && first + segments.length < this.#segments.length;
+  }
+
+  /**
+   * Puts a segment of the same offsets in the place of some that the list holds; those behind it move to join on to it.
+   * @returns by how much
+   */
+  replace(segments: readonly Segment[], by: Segment): number {
+    invariant(this.holds(segments), `segments from ${segments[0]?.base} on are replaced, which are not there`);
+    const last = segments.at(-1)!;
+    invariant(
+      by.base === segments[0]!.base && by.end === last.end,
+      `segment ${by.base} is replaced by one of other offsets`,
+    );
+    by.place = segments[0]!.place;
+    const shift = by.place + by.length - (last.place + last.length);
+    const first = this.#segments.indexOf(segments[0]!);
+    this.#segments.splice(first, segments.length, by);
+    for (const segment of this.#segments.slice(first + 1)) segment.place += shift;
+    return shift;
+  }
+
   /** Takes out the segments whose base is ≥ `offset`. */
   removeFrom(offset: number): Segment[] {
     const first = this.#segments.findIndex((segment) => segment.base >= offset);

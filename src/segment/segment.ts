@@ -81,7 +81,8 @@ export class Segment implements SegmentName, Evictable {
   readonly base: number;
   readonly tag: number;
   readonly path: string;
-  readonly place: number;
+  /** Moves when compaction changes the length of a segment before this one. */
+  place: number;
   length: number;
   end: number;
   maxTimestamp: number;

@@ -173,7 +173,7 @@ test('a compacted segment takes the place of those it was made from, and nothing
     truncation(40, 3, 30),
   ]);
   expect(result.segments).toEqual([
-    { base: 0, tag: 77, length: 61 },
+    { base: 0, tag: 77, length: 61, compacted: { maxTimestamp: 9 } },
     { base: 30, tag: 0, length: 100 },
     { base: 40, tag: 0, length: -1 },
   ]);
@@ -190,7 +190,7 @@ test('a compacted segment at the end of what was stored is gone on from in the n
   const result = fold(checkpointed, [swap([[10, 0]], 20, 77), stored(20, 20, 22, 2)]);
   expect(result.segments).toEqual([
     { base: 0, tag: 0, length: 100 },
-    { base: 10, tag: 77, length: 61 },
+    { base: 10, tag: 77, length: 61, compacted: { maxTimestamp: 9 } },
     { base: 20, tag: -1, length: -1 },
   ]);
   expect(result.durable).toEqual({ segmentBase: 20, position: 20, offset: 22 });

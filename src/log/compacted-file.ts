@@ -1,0 +1,74 @@
+/**
+ * The file that compaction writes a segment into: batches in, and in the end a .log file and its indexes, all durable.
+ * Nobody refers to it until a swap does; an unfinished one is removed.
+ *
+ * What can go wrong: DISK_FULL, and DISK_FAILED, which the caller makes the end of the store.
+ */
+import { crc32c } from '../disk/addon.js';
+import type { Disk } from '../disk/disk.js';
+import { invariant } from '../errors.js';
+import { maxTimestampAt } from '../record/record-batch.js';
+import { SegmentIndexes } from '../segment/segment-indexes.js';
+import { pathsOf } from './log-segments.js';
+import type { LogOptions } from './options.js';
+
+/** Index entries keep positions in 32 bits. */
+const MAX_BYTES = 0xffff_ffff;
+
+export class CompactedFile {
+  readonly indexes: SegmentIndexes;
+  readonly #disk: Disk;
+  readonly #path: string;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #length = 0;
+  #crc = 0;
+
+  constructor(disk: Disk, path: string, base: number, options: LogOptions) {
+    this.#disk = disk;
+    this.#path = path;
+    this.indexes = new SegmentIndexes(base, options.indexIntervalBytes);
+  }
+
+  /** Bytes so far, written or not. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** CRC32C of all of them. */
+  get crc(): number {
+    return this.#crc;
+  }
+
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  add(batch: Buffer, baseOffset: number, lastOffset: number): void {
+    invariant(this.#length + batch.length <= MAX_BYTES, `${this.#path}: a compacted segment outgrows its indexes`);
+    this.indexes.add(this.#length, baseOffset, lastOffset, maxTimestampAt(batch, 0));
+    this.#crc = crc32c(batch, 0, batch.length, this.#crc);
+    this.#pending.push(batch);
+    this.#pendingBytes += batch.length;
+    this.#length += batch.length;
+  }
+
+  /** Writes and syncs what is pending. */
+  async write(): Promise<void> {
+    if (this.#pendingBytes === 0) return;
+    const bytes = Buffer.concat(this.#pending, this.#pendingBytes);
+    const position = this.#length - this.#pendingBytes;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    await this.#disk.writeFile(this.#path, position, bytes);
+  }
+
+  /** Makes the indexes durable. */
+  async finish(): Promise<void> {
+    await this.indexes.save(this.#disk, this.#path.slice(0, -'.log'.length));
+  }
+
+  async remove(): Promise<void> {
+    await this.#disk.removeFiles(pathsOf(this.#path));
+  }
+}
