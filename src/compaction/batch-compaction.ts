@@ -6,9 +6,8 @@
  * timestamp becomes the horizon (KIP-534). What stays keeps offset, timestamp, key, value and headers; the batch keeps its
  * offsets, leader epoch, producer fields, timestamp type and codec.
  *
- * Left as they are: control batches, records without a key, records that the offset map does not reach, transactions whose
- * outcome is not known, and batches whose records do not decode (nobody looks into them when they are appended). Records
- * of aborted transactions go.
+ * Left as they are: control batches, records without a key, records that the offset map does not reach, and batches whose
+ * records do not decode (nobody looks into them when they are appended). Records of aborted transactions go.
  *
  * The caller passes batches whose structure and CRC have been checked. Nothing can go wrong then.
  */
@@ -50,7 +49,8 @@ const UNDECODABLE: ReadonlySet<string> = new Set(['CORRUPT_BATCH', 'UNSUPPORTED_
 /** A varint takes one to ten bytes. */
 const MAX_GROWTH_BYTES = 9;
 
-export type TransactionOutcome = 'committed' | 'aborted' | 'unknown';
+/** True for a transactional batch whose transaction was aborted; every transaction has ended. */
+export type AbortedBatches = (producerId: number, baseOffset: number) => boolean;
 
 export interface CompactionRules {
   readonly map: OffsetMap;
@@ -61,7 +61,7 @@ export interface CompactionRules {
   readonly deleteRetentionMs: number;
   /** True for a batch that is needed to tell its producer's duplicates. */
   readonly isProducersLast: (producerId: number, baseOffset: number) => boolean;
-  readonly outcomeOf: (producerId: number, baseOffset: number) => TransactionOutcome;
+  readonly isAborted: AbortedBatches;
 }
 
 export interface CompactedBatch {
@@ -80,10 +80,10 @@ interface Kept {
   readonly timestamp: number;
 }
 
-/** True for batches whose records count: their keys go into the map, and they may be removed. */
-export function isJudged(buf: Buffer, pos: number, outcomeOf: CompactionRules['outcomeOf']): boolean {
+/** True for batches whose records count: their keys go into the map. */
+export function isJudged(buf: Buffer, pos: number, isAborted: AbortedBatches): boolean {
   if (isControlAt(buf, pos) || recordCountAt(buf, pos) === 0) return false;
-  return !isTransactionalAt(buf, pos) || outcomeOf(producerIdAt(buf, pos), baseOffsetAt(buf, pos)) === 'committed';
+  return !isTransactionalAt(buf, pos) || !isAborted(producerIdAt(buf, pos), baseOffsetAt(buf, pos));
 }
 
 export interface KeyedRecord {
@@ -111,11 +111,7 @@ export async function compactBatch(
   if (isControlAt(buf, pos)) return unchanged(buf, pos, end);
   const count = recordCountAt(buf, pos);
   if (count === 0) return withoutRecords(buf, pos, rules);
-  if (isTransactionalAt(buf, pos)) {
-    const outcome = rules.outcomeOf(producerIdAt(buf, pos), baseOffsetAt(buf, pos));
-    if (outcome === 'unknown') return unchanged(buf, pos, end);
-    if (outcome === 'aborted') return withoutRecords(buf, pos, rules);
-  }
+  if (!isJudged(buf, pos, rules.isAborted)) return withoutRecords(buf, pos, rules);
   const judged = await judge(buf, pos, end, rules);
   if (judged === undefined) return unchanged(buf, pos, end);
   const { section, kept, hasTombstones, tombstonesRemovedTo } = judged;
@@ -123,9 +119,13 @@ export async function compactBatch(
   const removed = count - kept.length;
   const setsHorizon = hasTombstones && deleteHorizonAt(buf, pos) === undefined;
   if (removed === 0 && !setsHorizon) return unchanged(buf, pos, end);
-  let bytes = await rewrite(buf, pos, section, kept, setsHorizon ? rules.now + rules.deleteRetentionMs : undefined);
+  const isLast = isProducersLast(buf, pos, rules);
+  const newHorizon = setsHorizon ? rules.now + rules.deleteRetentionMs : undefined;
+  let bytes = await rewrite(buf, pos, section, kept, newHorizon, isLast);
   // Times count from the horizon now, which takes more bytes each: a batch must not outgrow what a reader accepts.
-  if (bytes.length > MAX_STORED_BATCH_BYTES && setsHorizon) bytes = await rewrite(buf, pos, section, kept, undefined);
+  if (bytes.length > MAX_STORED_BATCH_BYTES && setsHorizon) {
+    bytes = await rewrite(buf, pos, section, kept, undefined, isLast);
+  }
   return { bytes, kept: kept.length, removed, tombstonesRemovedTo };
 }
 
@@ -187,25 +187,32 @@ function unchanged(buf: Buffer, pos: number, end: number): CompactedBatch {
   return { bytes: buf.subarray(pos, end), kept: recordCountAt(buf, pos), removed: 0, tombstonesRemovedTo: 0 };
 }
 
+function isProducersLast(buf: Buffer, pos: number, rules: CompactionRules): boolean {
+  const producerId = producerIdAt(buf, pos);
+  return producerId >= 0 && rules.isProducersLast(producerId, baseOffsetAt(buf, pos));
+}
+
 /** What is left of a batch that loses all its records. */
 function withoutRecords(buf: Buffer, pos: number, rules: CompactionRules, tombstonesRemovedTo = 0): CompactedBatch {
-  const producerId = producerIdAt(buf, pos);
-  const isNeeded = producerId >= 0 && rules.isProducersLast(producerId, baseOffsetAt(buf, pos));
   return {
-    bytes: isNeeded ? emptied(buf, pos) : undefined,
+    bytes: isProducersLast(buf, pos, rules) ? emptied(buf, pos) : undefined,
     kept: 0,
     removed: recordCountAt(buf, pos),
     tombstonesRemovedTo,
   };
 }
 
-/** The batch with those records only; with a horizon, which becomes its base timestamp. */
+/**
+ * The batch with those records only; with a horizon, which becomes its base timestamp. The state of its producer knows the
+ * largest timestamp of each of the last batches, which is why that may have to stay.
+ */
 async function rewrite(
   buf: Buffer,
   pos: number,
   section: Buffer,
   kept: readonly Kept[],
   horizon: number | undefined,
+  keepsMaxTimestamp: boolean,
 ): Promise<Buffer> {
   const records = horizon === undefined ? copied(section, kept) : rebased(section, kept, horizon);
   const packed = await codecFor(compressionOf(codecAt(buf, pos))!).compress(records);
@@ -219,7 +226,7 @@ async function rewrite(
     batch.writeInt16BE(attributes | DELETE_HORIZON_BIT, ATTRIBUTES_AT);
     writeInt64(batch, BASE_TIMESTAMP_AT, horizon);
   }
-  if ((attributes & LOG_APPEND_TIME_BIT) === 0) {
+  if (!keepsMaxTimestamp && (attributes & LOG_APPEND_TIME_BIT) === 0) {
     let latest = kept[0]!.timestamp;
     for (const { timestamp } of kept) latest = Math.max(latest, timestamp);
     writeInt64(batch, MAX_TIMESTAMP_AT, latest);

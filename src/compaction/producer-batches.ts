@@ -3,7 +3,7 @@
  * headers even when all their records go.
  */
 
-/** As many batches as a producer may have in flight (KIP-98). */
+/** A duplicate of an older batch can't be told from a gap. A producer has at most five requests in flight (KIP-98). */
 export const REMEMBERED_BATCHES = 5;
 
 export class ProducerBatches {

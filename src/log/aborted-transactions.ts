@@ -103,7 +103,9 @@ export class AbortedTransactions {
     for (const base of this.#repaired.keys()) fresh.set(base, []);
     for (const entry of this.#recent) {
       if (entry.lastOffset >= offset) break;
-      const { base } = this.#segments.all[this.#segments.indexOf(entry.lastOffset)]!;
+      const holder = this.#segments.all[this.#segments.indexOf(entry.lastOffset)]!;
+      // Where compaction has joined segments, the file of a later one goes on: files follow each other as markers do.
+      const base = Math.max(holder.base, this.#files.at(-1)?.base ?? 0);
       const group = fresh.get(base);
       if (group === undefined) fresh.set(base, [entry]);
       else group.push(entry);

@@ -1,7 +1,7 @@
 /**
  * One compaction of one log (docs/STORE.md, "Compaction").
  *
- *   1. Sealed segments below the high watermark, the last stable offset and the durable end are chosen.
+ *   1. Sealed segments below the last stable offset and the durable end are chosen.
  *   2. Their headers are read for the last batches of producers; from the offset where the last pass ended, the keys of
  *      records go into the offset map, until it is full.
  *   3. From the log start on, neighbouring segments that fit into one are rewritten into a new file, with indexes, all
@@ -14,19 +14,14 @@
  * Nothing here holds the store's turn but the swap. Files are read and written in pieces, off the event loop, and rationed.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import {
-  type CompactionRules,
-  compactBatch,
-  isJudged,
-  keysOf,
-  type TransactionOutcome,
-} from '../compaction/batch-compaction.js';
+import { type CompactionRules, compactBatch, isJudged, keysOf } from '../compaction/batch-compaction.js';
 import { ChainWriter } from '../compaction/chain-writer.js';
 import { OffsetMap } from '../compaction/offset-map.js';
 import { ProducerBatches } from '../compaction/producer-batches.js';
 import { crc32c } from '../disk/addon.js';
 import type { Disk } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
+import type { AbortedTransaction } from '../index/txn-index.js';
 import { isControlAt, producerIdAt } from '../record/record-batch.js';
 import { compactedName } from '../segment/file-names.js';
 import type { Segment } from '../segment/segment.js';
@@ -54,10 +49,13 @@ export interface CompactibleLog {
   readonly segments: LogSegments;
   readonly isClosed: boolean;
   readonly start: number;
-  /** What lies below it is durable, and will be neither cut nor decided otherwise. */
+  /** What lies below it is durable, and will neither be cut nor be part of a transaction that has not ended. */
   readonly compactableTo: number;
   readonly compactedTo: number;
-  outcomeOf(producerId: number, baseOffset: number): TransactionOutcome;
+  /** Aborted transactions with records in [from, to), which lies below `compactableTo`. */
+  abortedBetween(from: number, to: number): Promise<readonly AbortedTransaction[]>;
+  /** False for one that was forgotten because it wrote nothing for long. */
+  knowsProducer(producerId: number): boolean;
   /** Makes the swap count. @returns false when the segments are no longer there. @throws VarveError DISK_FAILED */
   swap(swap: SegmentSwap): Promise<boolean>;
   /** All records below the offset have been judged. */
@@ -113,6 +111,8 @@ export class CompactionPass {
   #bytesWritten = 0;
   #sliceEnd = 0;
   #reading: Segment | undefined;
+  /** With records in it. */
+  #aborted: readonly AbortedTransaction[] = [];
 
   constructor(log: CompactibleLog, ground: PassGround) {
     this.#log = log;
@@ -151,8 +151,9 @@ export class CompactionPass {
       mapEnd: this.#to,
       now: this.#ground.now,
       deleteRetentionMs: log.options.deleteRetentionMs,
-      isProducersLast: (producerId, baseOffset) => this.#producers.isLast(producerId, baseOffset),
-      outcomeOf: (producerId, baseOffset) => log.outcomeOf(producerId, baseOffset),
+      isProducersLast: (producerId, baseOffset) =>
+        log.knowsProducer(producerId) && this.#producers.isLast(producerId, baseOffset),
+      isAborted: this.#isAborted,
     };
     for (const group of groupsOf(segments, this.#to, log.options.segmentBytes)) await this.#compactGroup(group, rules);
     log.noteCompacted(this.#to);
@@ -165,14 +166,13 @@ export class CompactionPass {
     this.#from = Math.min(end, Math.max(log.start, log.compactedTo));
     this.#to = end;
     const map = new OffsetMap(this.#ground.bufferBytes, end - this.#from);
-    const outcomeOf = (producerId: number, baseOffset: number) => log.outcomeOf(producerId, baseOffset);
     for (const segment of segments) {
       for await (const batch of this.#batches(segment)) {
         const { bytes, position, baseOffset, lastOffset } = batch;
         const producerId = producerIdAt(bytes, position);
         if (producerId >= 0 && !isControlAt(bytes, position)) this.#producers.add(producerId, baseOffset);
         const isNew = lastOffset >= this.#from && baseOffset < this.#to;
-        if (isNew && isJudged(bytes, position, outcomeOf)) await this.#noteKeys(batch, map);
+        if (isNew && isJudged(bytes, position, this.#isAborted)) await this.#noteKeys(batch, map);
       }
     }
     return map;
@@ -259,6 +259,7 @@ export class CompactionPass {
   /** The batches of a segment, rationed, with breaks for whatever else is to be done. */
   async *#batches(segment: Segment): AsyncGenerator<StoredBatch> {
     this.#reading = segment;
+    this.#aborted = await this.#log.abortedBetween(segment.base, segment.end);
     for await (const batch of segmentBatches(this.#ground.disk, segment)) {
       if (performance.now() > this.#sliceEnd) {
         await nextTurn();
@@ -271,6 +272,14 @@ export class CompactionPass {
       yield batch;
     }
   }
+
+  readonly #isAborted = (producerId: number, baseOffset: number): boolean =>
+    this.#aborted.some(
+      (transaction) =>
+        transaction.producerId === producerId &&
+        baseOffset >= transaction.firstOffset &&
+        baseOffset <= transaction.lastOffset,
+    );
 
   /** @throws VarveError CLOSED */
   #checkGoingOn(): void {

@@ -17,6 +17,8 @@ export interface CompactorParts {
   readonly options: StoreOptions;
   /** Those that are open. */
   readonly logs: () => Iterable<CompactibleLog>;
+  /** Wall clock. */
+  readonly now: () => number;
   /** Latches the store. */
   readonly fail: (error: unknown) => Error;
 }
@@ -86,7 +88,7 @@ export class Compactor {
   }
 
   #dirtiest(): CompactibleLog | undefined {
-    const now = Date.now();
+    const now = this.#parts.now();
     let found: CompactibleLog | undefined;
     let highest = 0;
     for (const log of this.#parts.logs()) {
@@ -109,13 +111,13 @@ export class Compactor {
   }
 
   async #pass(log: CompactibleLog): Promise<CompactionReport> {
-    const { disk, options, fail } = this.#parts;
+    const { disk, options, now, fail } = this.#parts;
     const pass = new CompactionPass(log, {
       disk,
       bufferBytes: options.compactionBufferBytes,
       ration: this.#ration,
       signal: this.#stop.signal,
-      now: Date.now(),
+      now: now(),
     });
     try {
       const report = await pass.run();

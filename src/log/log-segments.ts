@@ -188,8 +188,7 @@ export class LogSegments {
 
   /** Ends the active segment if it holds anything. */
   roll(generation: number): void {
-    const { active } = this.list;
-    if (active.length > 0) this.#create(active.end, generation, active.place + active.length);
+    if (this.list.active.length > 0) this.#roll(generation);
   }
 
   /** Path of a file of the log. */
@@ -209,6 +208,8 @@ export class LogSegments {
       end: replaced.at(-1)!.end,
       damaged: [],
       maxTimestamp,
+      firstAppend: replaced[0]!.firstAppend,
+      lastAppend: replaced.at(-1)!.lastAppend,
       isActive: false,
       sealed: true,
     });

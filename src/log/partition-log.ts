@@ -12,10 +12,10 @@
  * (DISK_FAILED): appends are refused from then on, reads go on.
  */
 import { checkKeys, checkRecordKeys } from '../compaction/key-check.js';
-import type { TransactionOutcome } from '../compaction/batch-compaction.js';
 import type { Disk, FlushMode, Journal } from '../disk/disk.js';
 import { invariant, VarveError } from '../errors.js';
 import { EpochIndex } from '../index/epoch-index.js';
+import type { AbortedTransaction } from '../index/txn-index.js';
 import {
   encodeHardState,
   encodeLogStart,
@@ -45,7 +45,6 @@ import type { CompactibleLog, SegmentSwap } from './compaction-pass.js';
 import type { CompactionReport } from './compaction-report.js';
 import { EmbeddedAppends } from './embedded-appends.js';
 import type {
-  AbortedRange,
   AppendedRange,
   ControlKind,
   Log,
@@ -485,7 +484,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   }
 
   /** Aborted transactions with records in [from, to). */
-  abortedBetween(from: number, to: number): Promise<readonly AbortedRange[]> {
+  abortedBetween(from: number, to: number): Promise<readonly AbortedTransaction[]> {
     return this.#producers.abortedBetween(from, to);
   }
 
@@ -546,11 +545,11 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   }
 
   get compactableTo(): number {
-    return Math.min(this.#highWatermark, this.#durable);
+    return Math.min(this.#producers.lastStableOffset, this.#durable);
   }
 
-  outcomeOf(): TransactionOutcome {
-    return 'unknown';
+  knowsProducer(producerId: number): boolean {
+    return this.#producers.knows(producerId);
   }
 
   async swap({ replaced, compacted, tombstonesRemovedTo }: SegmentSwap): Promise<boolean> {

@@ -130,6 +130,11 @@ export class PartitionProducers {
     return this.#highWatermark;
   }
 
+  /** False for a producer that was forgotten. */
+  knows(producerId: number): boolean {
+    return this.#state.get(producerId) !== undefined;
+  }
+
   /** @see ProducerState.check */
   check(bytes: Buffer, start: number, end: number, name: string): AppendedRange | undefined {
     return this.#state.check(bytes, start, end, name);

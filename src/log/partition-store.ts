@@ -155,6 +155,7 @@ export class Store {
       disk: ground.disk,
       options,
       logs: () => this.#logs.values(),
+      now: ground.now ?? Date.now,
       fail: (error) => this.#fail(error),
     });
     this.#host = this.#makeHost();

@@ -17,7 +17,8 @@
  */
 import { crc32c } from '../disk/addon.js';
 import { writeInt64 } from '../record/record-batch.js';
-import { NO_OFFSET, type ProducerBatch, type ProducerEntry, REMEMBERED_BATCHES } from './producer-state.js';
+import { REMEMBERED_BATCHES } from '../compaction/producer-batches.js';
+import { NO_OFFSET, type ProducerBatch, type ProducerEntry } from './producer-state.js';
 
 const VERSION = 1;
 const CRC_AT = 2;

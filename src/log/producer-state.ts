@@ -11,6 +11,7 @@
  *
  * Invariants: undo entries and transactions are in offset order; all undo entries lie at or above the high watermark.
  */
+import { REMEMBERED_BATCHES } from '../compaction/producer-batches.js';
 import { invariant, VarveError } from '../errors.js';
 import type { AbortedTransaction } from '../index/txn-index.js';
 import {
@@ -28,8 +29,6 @@ import {
 import { decodeMarker, type TransactionMarker } from '../record/transaction-marker.js';
 import type { AppendedRange } from './log.js';
 
-/** A duplicate of an older batch can't be told from a gap. A producer has at most five requests in flight. */
-export const REMEMBERED_BATCHES = 5;
 const MAX_SEQUENCE = 0x7fff_ffff;
 const NO_SEQUENCE = -1;
 export const NO_OFFSET = -1;

@@ -35,6 +35,7 @@ export function retentionPoint(
   now: number,
   maxSegments = Number.POSITIVE_INFINITY,
 ): number {
+  if (!deletes(options)) return log.start;
   let bytes = 0;
   for (const segment of segments) bytes += segment.length;
   let point = log.start;
@@ -50,8 +51,14 @@ export function retentionPoint(
   return point;
 }
 
-function isExpired(segment: TimedSegment, { retentionMs }: LogOptions, now: number): boolean {
-  if (retentionMs < 0) return false;
+/** A log that is only compacted keeps the last record of every key for ever. */
+function deletes({ cleanup }: LogOptions): boolean {
+  return cleanup.includes('delete');
+}
+
+function isExpired(segment: TimedSegment, options: LogOptions, now: number): boolean {
+  const { retentionMs } = options;
+  if (retentionMs < 0 || !deletes(options)) return false;
   const { maxTimestamp, lastAppend } = segment;
   const written = maxTimestamp < 0 ? lastAppend : Math.min(maxTimestamp, lastAppend);
   return now - written > retentionMs;
