@@ -176,6 +176,7 @@ std::optional<Failure> MappedSegment::map_writable(FileDescriptor file, uint64_t
     return mapping_failure("mmap", errno);
   }
   if (auto failure = file_.adopt(std::move(file))) return failure;
+  read_around(size > kMinChunkBytes);
   begin(size);
   return std::nullopt;
 }
@@ -187,6 +188,12 @@ void MappedSegment::begin(uint64_t size) {
   registered_ = true;
   ground_->mapped(*this, path_);
   ground_->grown(size);
+}
+
+// The kernel fills the page cache around a fault, with sixteen pages or more: good for one that grows (its next pages are
+// there already), and 64 KiB for nothing where a hundred bytes are stored and nothing follows.
+void MappedSegment::read_around(bool wanted) {
+  if (reserved_ > 0) (void)madvise(base_, reserved_, wanted ? MADV_NORMAL : MADV_RANDOM);
 }
 
 // ENOMEM says nothing to anybody; it is nearly always this limit.
@@ -214,7 +221,7 @@ std::optional<Failure> MappedSegment::extend_view(uint64_t to) {
   uint8_t* const at = view_base_ + view_mapped_;
   const uint64_t length = end - view_mapped_;
   if (mremap(base_ + view_mapped_, 0, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED ||
-      mprotect(at, length, PROT_READ) != 0) {
+      madvise(at, length, MADV_NORMAL) != 0 || mprotect(at, length, PROT_READ) != 0) {
     const int error = errno;
     // The address space must not be left with a hole in it.
     mmap(at, length, PROT_READ, kReservation | MAP_FIXED, -1, 0);
@@ -243,6 +250,7 @@ std::optional<Failure> MappedSegment::grow(uint64_t required) {
   if (const int error = allocate(file.descriptor(), from, to); error != 0) {
     return system_failure("fallocate", path_, error);
   }
+  if (from <= kMinChunkBytes && to > kMinChunkBytes) read_around(true);
   const std::lock_guard view_lock(view_mutex_);
   if (auto failure = extend_view(to)) return failure;
   allocated_.store(to, std::memory_order_release);

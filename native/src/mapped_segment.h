@@ -150,6 +150,7 @@ class MappedSegment {
   std::optional<Failure> reserve_for_writing(uint64_t reserve_bytes);
   std::optional<Failure> map_writable(FileDescriptor file, uint64_t size);
   void begin(uint64_t size);
+  void read_around(bool wanted);
   Failure mapping_failure(const char* call, int error) const;
   Failure unreadable() const;
   std::optional<Failure> grow(uint64_t required);
