@@ -1,0 +1,113 @@
+/**
+ * A native disk and a twin that are given the same calls, for the differential tests. After each call the native side's
+ * threads are waited for, until both have the same files: whatever runs in the background has then had its turn, and what
+ * comes next finds the same state on both sides.
+ */
+import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { VarveError } from '../../src/errors.js';
+
+/** Only so that a test that waits for something that never comes has an end. */
+const SETTLE_DEADLINE_MS = 20_000;
+
+export type Outcome = { readonly value: unknown } | { readonly code: string };
+
+/** The value of a call, or the code of its error. Errors that are none of ours fail the test. */
+export async function outcome(run: () => unknown): Promise<Outcome> {
+  try {
+    return { value: await run() };
+  } catch (error) {
+    if (error instanceof VarveError) return { code: error.code };
+    throw error;
+  }
+}
+
+/** A directory in memory where there is one: the native side's syncs are then cheap. */
+export function fastTemporaryDirectory(): string {
+  for (const base of ['/dev/shm', tmpdir()]) {
+    try {
+      accessSync(base, constants.W_OK);
+      return mkdtempSync(join(base, 'varve-twin-'));
+    } catch {
+      // The next one will do.
+    }
+  }
+  throw new Error('there is no directory for temporary files');
+}
+
+export function removeDirectory(path: string): void {
+  rmSync(path, { recursive: true, force: true });
+}
+
+/** Content of a real directory in the form of `TwinFileSystem.files`. */
+export function filesOf(root: string): Map<string, Buffer> {
+  const found = new Map<string, Buffer>();
+  visit(root, '', (path, isDirectory) => {
+    found.set(isDirectory ? `${path}/` : path, isDirectory ? Buffer.alloc(0) : readFileSync(join(root, path)));
+  });
+  return found;
+}
+
+/** Sizes by path; −1 for directories. */
+export function sizesOf(root: string): Map<string, number> {
+  const found = new Map<string, number>();
+  visit(root, '', (path, isDirectory) => {
+    found.set(isDirectory ? `${path}/` : path, isDirectory ? -1 : statSync(join(root, path)).size);
+  });
+  return found;
+}
+
+function visit(root: string, prefix: string, see: (path: string, isDirectory: boolean) => void): void {
+  const entries = readdirSync(join(root, prefix), { withFileTypes: true });
+  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const path = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
+    see(path, entry.isDirectory());
+    if (entry.isDirectory()) visit(root, path, see);
+  }
+}
+
+/** The first difference in words; undefined when there is none. */
+export function difference(
+  native: ReadonlyMap<string, Buffer | number>,
+  twin: ReadonlyMap<string, Buffer | number>,
+  ignores: (path: string) => boolean = () => false,
+): string | undefined {
+  for (const path of new Set([...native.keys(), ...twin.keys()])) {
+    if (ignores(path)) continue;
+    const a = native.get(path);
+    const b = twin.get(path);
+    if (a === undefined || b === undefined)
+      return `${path}: only the ${a === undefined ? 'twin' : 'native disk'} has it`;
+    if (typeof a === 'number' || typeof b === 'number') {
+      if (a !== b) return `${path}: ${a} bytes on the native disk, ${b} on the twin`;
+    } else if (!a.equals(b)) {
+      const at = a.findIndex((byte, i) => byte !== b[i]);
+      const where = at < 0 ? Math.min(a.length, b.length) : at;
+      return `${path}: lengths ${a.length} (native) and ${b.length} (twin), first difference at ${where}`;
+    }
+  }
+  return undefined;
+}
+
+/** Waits until `differs` returns undefined: the native threads have done what the twin did at once. */
+export async function settle(differs: () => string | undefined): Promise<void> {
+  const deadline = performance.now() + SETTLE_DEADLINE_MS;
+  for (;;) {
+    // The twin's events are microtasks: after one turn of the event loop it is at rest.
+    await new Promise((resolve) => setImmediate(resolve));
+    const found = look(differs);
+    if (found === undefined) return;
+    if (performance.now() > deadline) throw new Error(`the native disk never came to where the twin is: ${found}`);
+  }
+}
+
+/** Files that are renamed between the listing and the look at them are looked at again. */
+function look(differs: () => string | undefined): string | undefined {
+  try {
+    return differs();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'a file that was just there';
+    throw error;
+  }
+}
