@@ -88,11 +88,13 @@ export class Checkpointer {
   /** One checkpoint. Never two at a time: the caller sees to it. With `closing`, the logs' active indexes are written too. */
   async run(options: { readonly closing?: boolean } = {}): Promise<void> {
     const { disk, journal, queue, logs, states } = this.#parts;
+    const closing = options.closing ?? false;
+    // Nothing is accepted any more: once it is durable, all of it is committed, if nobody replicates it.
+    if (closing) await journal.flush();
     const journalFile = journal.currentFileNumber;
     const ticket = journal.lastTicket;
     const { acceptedBytes } = queue;
     const work: LogWork[] = [];
-    const closing = options.closing ?? false;
     for (const log of logs.values()) work.push(takeWork(log, closing));
     const closed = [...states].filter(([key]) => !logs.has(key)).map(([, state]) => state);
 
@@ -131,6 +133,7 @@ export class Checkpointer {
 
   /** Makes one log durable in its own files. @returns its state, which then needs no journal */
   async closeLog(log: PartitionLog): Promise<LogState> {
+    await this.#parts.journal.flush();
     const work = takeWork(log, true);
     await this.#parts.journal.flush();
     await this.#makeDurable(work, true);

@@ -33,6 +33,7 @@ const MAX_SEQUENCE = 0x7fff_ffff;
 const NO_SEQUENCE = -1;
 export const NO_OFFSET = -1;
 const NO_EPOCH = -1;
+const NOT_YET = Number.POSITIVE_INFINITY;
 /** Freed undo entries are cut off when there are at least this many of them. */
 const COMPACT_AT = 256;
 
@@ -55,7 +56,7 @@ export interface ProducerEntry {
   readonly txnFirstOffset: number;
   /** At most five, the newest last; none when a marker began the epoch. */
   readonly batches: readonly ProducerBatch[];
-  /** When it was written here, to the precision of `expire`: an idle producer is forgotten by this clock. */
+  /** Time of the first `expire` after it was written: an idle producer is forgotten by this clock. ∞: not yet. */
   readonly seenAt: number;
 }
 
@@ -138,7 +139,7 @@ export class ProducerState {
         // Base offsets are not stamped yet; nobody looks at them.
         if (pos + batchSizeAt(bytes, pos) < end) {
           ahead ??= new Map();
-          ahead.set(producerId, withBatch(entry, bytes, pos, 0, this.#now));
+          ahead.set(producerId, withBatch(entry, bytes, pos, 0));
         }
       } else {
         contiguous &&= last === undefined || found.baseOffset === last.lastOffset + 1;
@@ -186,7 +187,7 @@ export class ProducerState {
       return marker === undefined ? undefined : this.#end(producerId, before, marker, bytes, pos);
     }
     const baseOffset = baseOffsetAt(bytes, pos);
-    const after = withBatch(before, bytes, pos, baseOffset, this.#now);
+    const after = withBatch(before, bytes, pos, baseOffset);
     this.#replace(baseOffset, producerId, before, after);
     if (after.txnFirstOffset === baseOffset) {
       this.#transactions.push({ producerId, firstOffset: baseOffset, endOffset: Number.POSITIVE_INFINITY });
@@ -243,19 +244,16 @@ export class ProducerState {
     const entries: ProducerEntry[] = [];
     for (const entry of this.#entries.values()) if (!before.has(entry.producerId)) entries.push(entry);
     for (const entry of before.values()) if (entry !== undefined) entries.push(entry);
-    return entries.sort((a, b) => a.producerId - b.producerId);
-  }
-
-  /** The state at the log end, by producer id. */
-  entries(): ProducerEntry[] {
-    return [...this.#entries.values()].sort((a, b) => a.producerId - b.producerId);
+    const seen = entries.map((entry) => (entry.seenAt === NOT_YET ? { ...entry, seenAt: this.#now } : entry));
+    return seen.sort((a, b) => a.producerId - b.producerId);
   }
 
   /** Forgets producers that wrote nothing for so long; never one with an open transaction. */
   expire(now: number, idleMs: number): void {
     this.#now = now;
-    for (const [producerId, { seenAt, txnFirstOffset }] of this.#entries) {
-      if (txnFirstOffset < 0 && now - seenAt >= idleMs) this.#entries.delete(producerId);
+    for (const [producerId, entry] of this.#entries) {
+      if (entry.seenAt === NOT_YET) this.#entries.set(producerId, { ...entry, seenAt: now });
+      else if (entry.txnFirstOffset < 0 && now - entry.seenAt >= idleMs) this.#entries.delete(producerId);
     }
   }
 
@@ -277,7 +275,7 @@ export class ProducerState {
       txnFirstOffset: NO_OFFSET,
       // A marker of a newer epoch fences the older one; sequences begin anew.
       batches: before?.epoch === epoch ? before.batches : [],
-      seenAt: this.#now,
+      seenAt: NOT_YET,
     });
     if (firstOffset < 0) return undefined;
     const transaction = this.#transactions.find((each) => each.firstOffset === firstOffset);
@@ -348,13 +346,7 @@ function findBatch(entry: ProducerEntry, firstSequence: number, lastSequence: nu
 }
 
 /** The entry after one more batch. */
-function withBatch(
-  before: ProducerEntry | undefined,
-  bytes: Buffer,
-  pos: number,
-  baseOffset: number,
-  seenAt: number,
-): ProducerEntry {
+function withBatch(before: ProducerEntry | undefined, bytes: Buffer, pos: number, baseOffset: number): ProducerEntry {
   const epoch = producerEpochAt(bytes, pos);
   const firstSequence = baseSequenceAt(bytes, pos);
   const delta = lastOffsetDeltaAt(bytes, pos);
@@ -374,7 +366,7 @@ function withBatch(
     timestamp,
     txnFirstOffset: open < 0 && isTransactionalAt(bytes, pos) ? baseOffset : open,
     batches: before?.epoch === epoch ? [...before.batches.slice(1 - REMEMBERED_BATCHES), batch] : [batch],
-    seenAt,
+    seenAt: NOT_YET,
   };
 }
 
