@@ -35,6 +35,19 @@ describe('a produce queue', () => {
     expect(queue.length).toBe(0);
   });
 
+  test('a duplicate takes its place by the offset that it waits for', () => {
+    const { queue, settled, request } = setup();
+    queue.push(request('first'), 0, 0, 5);
+    queue.push(request('second'), 0, 5, 9);
+    queue.push(request('first again'), 0, 0, 5);
+    queue.push(request('older'), 0, 0, 3);
+    queue.completeTo(3, 0);
+    expect(settled.map((one) => one.name)).toEqual(['older']);
+    queue.completeTo(5, 0);
+    expect(settled.map((one) => one.name)).toEqual(['older', 'first', 'first again']);
+    expect(queue.length).toBe(1);
+  });
+
   test('a request of several parts is answered when the last one is settled', () => {
     const { queue, settled, request } = setup();
     const other = new ProduceQueue();

@@ -10,6 +10,8 @@ export class Faults {
   /** Calls of these methods whose first argument contains the text fail with the code. */
   readonly calls: { readonly method: keyof Disk; readonly path: string; readonly code: 'DISK_FULL' | 'DISK_FAILED' }[] =
     [];
+  /** Told of every call before it is made. */
+  onCall: (method: string, path: unknown) => void = () => {};
   /** Fails the journal as a failed sync would. */
   failJournal: (message: string) => void = () => {
     throw new Error('no journal was opened');
@@ -25,6 +27,7 @@ export class Faults {
 
   /** @throws VarveError when the call is to fail */
   check(method: string, path: unknown): void {
+    this.onCall(method, path);
     const fault = this.calls.find((call) => call.method === method && String(path).includes(call.path));
     if (fault !== undefined) throw new VarveError(fault.code, `${method} of ${String(path)}: made to fail`);
   }
