@@ -40,7 +40,7 @@ Journal::Journal(JournalConfig config, Background& background, std::shared_ptr<H
     : config_(std::move(config)),
       health_(std::move(health)),
       notify_(std::move(notify)),
-      files_(config_.directory, config_.file_bytes, config_.spare_files, background, health_->trace()),
+      files_(config_.directory, config_.file_bytes, config_.spare_files, background, health_, notify_),
       current_file_(config_.first_file_number),
       direct_(config_.direct_flush_bytes),
       group_(config_.directory_id, std::min(config_.max_group_bytes, config_.file_bytes - kJournalBlockBytes)),
@@ -106,8 +106,9 @@ uint64_t Journal::request_flush() {
 }
 
 JournalProgress Journal::progress() const {
+  const JournalSpace space = files_.space();
   const std::lock_guard lock(mutex_);
-  return {durable_ticket_, counters_.direct_bytes, failure_, stopped_};
+  return {durable_ticket_, counters_.direct_bytes, failure_, stopped_, space};
 }
 
 JournalCounters Journal::counters() const {
@@ -147,7 +148,7 @@ void Journal::run() {
 // The header of the first file is made durable by itself: the end of the chain must be on disk even if no group ever
 // follows, because older files may be recycled.
 std::optional<Failure> Journal::open_first_file() {
-  if (auto failure = files_.take(config_.first_file_number, true, file_)) return failure;
+  if (auto failure = files_.take(config_.first_file_number, file_)) return failure;
   JournalFileHeader header;
   header.file_number = file_.number;
   header.start_lsn = lsn_;
@@ -156,6 +157,7 @@ std::optional<Failure> Journal::open_first_file() {
   const auto block = std::make_unique<uint8_t[]>(kJournalBlockBytes);
   encode_file_header(header, block.get());
   iovec piece{block.get(), kJournalBlockBytes};
+  if (health_->failed()) return health_->failure();
   if (const int error = write_all(file_.file, &piece, 1, 0); error != 0) {
     return final_failure("write", file_.path, error);
   }
@@ -252,6 +254,7 @@ void Journal::collect() {
 
 // One step: a direct flush, or a group and its sync.
 std::optional<Failure> Journal::commit() {
+  if (health_->failed()) return health_->failure();
   const auto mark = mark_deadline();
   const bool marks_are_due = mark && (Clock::now() >= *mark || taken_next_ == taken_.size());
   if (!marks_are_due && next_run_is_direct()) return flush_directly();
@@ -388,7 +391,7 @@ std::optional<Failure> Journal::roll() {
     if (auto failure = sync()) return failure;
   }
   JournalFile next;
-  if (auto failure = files_.take(file_.number + 1, false, next)) return failure;
+  if (auto failure = files_.take(file_.number + 1, next)) return failure;
   file_ = std::move(next);
   file_position_ = kJournalBlockBytes;
   file_is_fresh_ = true;
@@ -420,6 +423,7 @@ std::optional<Failure> Journal::write_sealed() {
 }
 
 std::optional<Failure> Journal::sync() {
+  if (health_->failed()) return health_->failure();
   const auto began = Clock::now();
   if (const int error = sync_data(file_.file); error != 0) return final_failure("fdatasync", file_.path, error);
   // A sync that failed elsewhere in the store ends all promises, this one included.

@@ -72,6 +72,7 @@ struct JournalProgress {
   uint64_t direct_bytes = 0;
   std::optional<Failure> failure;
   bool stopped = false;
+  JournalSpace space = JournalSpace::enough;
 };
 
 class Journal {

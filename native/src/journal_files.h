@@ -6,6 +6,8 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -14,9 +16,17 @@
 
 #include "background.h"
 #include "failure.h"
+#include "health.h"
 #include "posix_file.h"
 
 namespace varve {
+
+// Whether the next file can be made. The order is part of the interface to src/disk/addon.ts.
+enum class JournalSpace : uint32_t {
+  enough,
+  lacking,  // not ahead of need; it is tried again and again
+  waiting,  // and the journal stands still until there is space
+};
 
 struct JournalFile {
   FileDescriptor file;
@@ -27,25 +37,29 @@ struct JournalFile {
 
 class JournalFiles {
  public:
-  // `spares` are names of files whose content nobody needs any more.
+  // `spares` are names of files whose content nobody needs any more. `changed` is called, on whichever thread it happens,
+  // when `space` may have changed or a sync has failed.
   JournalFiles(std::string directory, uint64_t file_bytes, const std::vector<std::string>& spares,
-               Background& background, Trace* trace);
+               Background& background, std::shared_ptr<Health> health, std::function<void()> changed);
 
   // Opens the directory, for syncs of its entries.
   std::optional<Failure> open();
 
   // Starts to prepare the file of this number. One number at a time; asking again is harmless.
   void request(uint64_t number);
-  // Waits for the file of this number, requesting it if need be. A full disk is waited out, unless `give_up_when_full`.
-  std::optional<Failure> take(uint64_t number, bool give_up_when_full, JournalFile& out);
+  // Waits for the file of this number, requesting it if need be. A full disk is waited out.
+  std::optional<Failure> take(uint64_t number, JournalFile& out);
   // Makes every `take` give up, now and later, rather than wait for space.
   void stop_waiting();
 
   void recycle(uint64_t number);
 
+  JournalSpace space() const;
+
  private:
   enum class State { idle, preparing, ready, failed };
 
+  bool set_taking(bool taking);
   void prepare(uint64_t number);
   std::optional<Failure> make(uint64_t number, JournalFile& out);
   std::optional<Failure> open_spare(const JournalFile& target, FileDescriptor& out, bool& found);
@@ -55,10 +69,11 @@ class JournalFiles {
   const std::string directory_;
   const uint64_t file_bytes_;
   Background& background_;
-  Trace* const trace_;  // may be null
+  const std::shared_ptr<Health> health_;
+  const std::function<void()> on_change_;
   FileDescriptor directory_file_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::set<std::string> spares_;  // the oldest is taken first
   State state_ = State::idle;
@@ -66,6 +81,9 @@ class JournalFiles {
   JournalFile ready_;
   Failure failure_{FailureCode::disk_failed, ""};
   bool stop_waiting_ = false;
+  // The last attempt found no space; the file is still being prepared, in turns.
+  bool lacks_space_ = false;
+  bool taking_ = false;
   // The journal stands still until the file at hand is ready.
   std::atomic<bool> urgent_{false};
 };

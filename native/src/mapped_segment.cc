@@ -246,8 +246,14 @@ std::optional<Failure> MappedSegment::grow(uint64_t required) {
   PooledFile::Use file;
   if (auto failure = file_.use(file)) return failure;
   const uint64_t wanted = std::max(required, from + next_chunk_);
-  const uint64_t to = std::min(round_up(wanted, page_bytes()), reserved_);
-  if (const int error = allocate(file.descriptor(), from, to); error != 0) {
+  uint64_t to = std::min(round_up(wanted, page_bytes()), reserved_);
+  int error = allocate(file.descriptor(), from, to);
+  if ((error == ENOSPC || error == EDQUOT) && round_up(required, page_bytes()) < to) {
+    // The rest of the disk is used as well, to the last page.
+    to = round_up(required, page_bytes());
+    error = allocate(file.descriptor(), from, to);
+  }
+  if (error != 0) {
     return system_failure("fallocate", path_, error);
   }
   if (from <= kMinChunkBytes && to > kMinChunkBytes) read_around(true);

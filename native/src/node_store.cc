@@ -1,9 +1,12 @@
 #include "node_store.h"
 
+#include <fcntl.h>
+
 #include <utility>
 
 #include "node_environment.h"
 #include "node_trace.h"
+#include "posix_file.h"
 
 namespace varve {
 
@@ -154,6 +157,11 @@ void Store::await_ticket(uint64_t ticket) {
   if (ticket > reported_ticket_) journal_wakeup_->hold(true);
 }
 
+void Store::fail(std::string message) {
+  health_->fail({FailureCode::disk_failed, std::move(message)});
+  if (journal_ && !journal_ended_) journal_wakeup_->wake();
+}
+
 void Store::stop_journal() {
   if (journal_ended_) return;
   awaits_stop_ = true;
@@ -172,17 +180,20 @@ void Store::report_progress(napi_env env) {
   }
   if (journal_ended_ || (!awaits_stop_ && reported_ticket_ >= awaited_ticket_)) journal_wakeup_->hold(false);
 
+  // A sync that failed beside the journal's own ends it as well, which its thread finds out with its next group.
+  const auto failure = !progress.failure && health_->failed() ? health_->failure() : progress.failure;
   napi_value stopped = nullptr;
   check(napi_get_boolean(env, progress.stopped, &stopped), "napi_get_boolean");
   const napi_value arguments[] = {
       make_number(env, static_cast<double>(progress.durable_ticket)),
-      progress.failure ? make_error(env, *progress.failure) : make_undefined(env),
+      failure ? make_error(env, *failure) : make_undefined(env),
       stopped,
       make_number(env, static_cast<double>(progress.direct_bytes)),
+      make_number(env, static_cast<double>(progress.space)),
   };
   napi_value function = nullptr;
   check(napi_get_reference_value(env, progress_, &function), "napi_get_reference_value");
-  if (napi_call_function(env, make_undefined(env), function, 4, arguments, nullptr) == napi_pending_exception) {
+  if (napi_call_function(env, make_undefined(env), function, 5, arguments, nullptr) == napi_pending_exception) {
     // Nobody up the stack can catch it: it is an uncaught exception like one of a timer's callback.
     napi_value error = nullptr;
     check(napi_get_and_clear_last_exception(env, &error), "napi_get_and_clear_last_exception");
@@ -228,11 +239,59 @@ napi_value close_store(napi_env env, napi_callback_info info) {
   return handle->store->close();
 }
 
+// storeFailed(store) → the error that latched it, or undefined
+napi_value store_failed(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
+  if (arguments.failed()) return nullptr;
+  const Health& health = handle->store->health();
+  return health.failed() ? make_error(env, health.failure()) : make_undefined(env);
+}
+
+// failStore(store, message): a write or sync outside the addon failed; nothing is synced any more
+napi_value fail_store(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
+  std::string message = arguments.string(1, "message");
+  if (arguments.failed()) return nullptr;
+  handle->store->fail(std::move(message));
+  return nullptr;
+}
+
+// A file whose content means nothing: it keeps space, and no trace records it. One that is longer keeps what is asked for.
+std::optional<Failure> allocate_file(const std::string& path, uint64_t bytes) {
+  FileDescriptor file;
+  if (const int error = open_file(path, O_RDWR | O_CREAT, nullptr, file); error != 0) {
+    return system_failure("open", path, error);
+  }
+  uint64_t present = 0;
+  int error = file_size(file, present);
+  if (error == 0 && present > bytes) error = truncate_file(file, bytes);
+  // Also what seems to be there: a copy of a data directory may have holes.
+  if (error == 0) error = allocate(file, 0, bytes);
+  if (error == 0) return std::nullopt;
+  (void)unlink_file(path, nullptr);
+  return system_failure("fallocate", path, error);
+}
+
+// allocateFile(store, path, bytes) → promise
+napi_value allocate_file_of(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
+  std::string path = arguments.string(1, "path");
+  const uint64_t bytes = arguments.natural(2, "bytes");
+  if (arguments.failed()) return nullptr;
+  return handle->store->run([path = std::move(path), bytes] { return allocate_file(path, bytes); });
+}
+
 }  // namespace
 
 void export_store(napi_env env, napi_value exports) {
   set_function(env, exports, "openStore", open_store);
   set_function(env, exports, "closeStore", close_store);
+  set_function(env, exports, "storeFailed", store_failed);
+  set_function(env, exports, "failStore", fail_store);
+  set_function(env, exports, "allocateFile", allocate_file_of);
 }
 
 }  // namespace varve

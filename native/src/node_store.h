@@ -35,6 +35,7 @@ class Store : public std::enable_shared_from_this<Store> {
                                      std::shared_ptr<Store>& out);
 
   const std::shared_ptr<SegmentGround>& segments() const { return segments_; }
+  const Health& health() const { return *health_; }
   bool closed() const { return closing_; }
 
   using Work = std::function<std::optional<Failure>()>;
@@ -49,12 +50,15 @@ class Store : public std::enable_shared_from_this<Store> {
   // Runs a short job that makes appends cheaper; nobody waits for it.
   void prepare(Background::Job job) { preparer_.post(std::move(job)); }
 
-  // `progress` is called as (durableTicket, error | undefined, stopped). One journal per store.
+  // `progress` is called as (durableTicket, error | undefined, stopped, space). One journal per store.
   std::optional<Failure> open_journal(JournalConfig config, napi_value progress);
   Journal* journal() const { return journal_.get(); }
   // Keeps the process alive until `ticket` is durable.
   void await_ticket(uint64_t ticket);
   void stop_journal();
+
+  // A write or sync outside the addon failed: nothing is written or synced any more, and `progress` says why.
+  void fail(std::string message);
 
   // Settles when all jobs posted before have run; the lock is free then.
   napi_value close();

@@ -60,6 +60,8 @@ using PieceWritten = std::function<int(uint64_t from, uint64_t length)>;
 int write_zeros(const FileDescriptor& file, uint64_t from, uint64_t to, const PieceWritten& written = nullptr);
 // Allocates [from, to) and extends the file to `to`; writes zeros where the file system cannot allocate.
 int allocate(const FileDescriptor& file, uint64_t from, uint64_t to);
+// Allocates [from, to) and leaves the size as it is; nothing where the file system cannot. Changes no bytes: untraced.
+int allocate_blocks(const FileDescriptor& file, uint64_t from, uint64_t to);
 // sync_file_range with these flags: starts or awaits write-back, and promises nothing.
 int write_back(const FileDescriptor& file, uint64_t from, uint64_t length, unsigned flags);
 int sync_data(const FileDescriptor& file);

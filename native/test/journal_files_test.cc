@@ -44,14 +44,15 @@ TEST_CASE("a spare that could not be made longer is taken up again where it was 
   TemporaryDirectory directory;
   for (const uint64_t number : {1, 2}) std::ofstream(directory.file(journal_file_name(number))) << "short";
   Background background("varve-test");
-  JournalFiles files(directory.path(), kFileBytes, {journal_file_name(1), journal_file_name(2)}, background, nullptr);
+  JournalFiles files(directory.path(), kFileBytes, {journal_file_name(1), journal_file_name(2)}, background,
+                     std::make_shared<Health>(), [] {});
   REQUIRE_FALSE(files.open());
   JournalFile file;
   {
     const FileSizeLimit limit(4096);
-    CHECK(files.take(7, true, file));
+    CHECK(files.take(7, file));
   }
-  REQUIRE_FALSE(files.take(7, true, file));
+  REQUIRE_FALSE(files.take(7, file));
   CHECK(file.path == directory.file(journal_file_name(7)));
   CHECK(std::filesystem::file_size(file.path) == kFileBytes);
   CHECK_FALSE(std::filesystem::exists(directory.file(journal_file_name(1))));

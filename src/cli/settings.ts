@@ -279,6 +279,12 @@ export const SETTINGS: readonly Setting[] = [
     help: 'segments that stay mapped, over all partitions (default: 1024)',
     read: within(integer, STORE_RANGES.maxMappedSegments),
   },
+  {
+    key: 'store.reserveBytes',
+    flag: '--reserve-bytes <size>',
+    help: 'space kept for a full disk; 0: none (default: a journal file and 2MiB)',
+    read: within(bytes, STORE_RANGES.reserveBytes),
+  },
 ];
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;

@@ -48,6 +48,11 @@ interface Addon {
 
   openStore(root: string, maxOpenFiles: number, trace: NativeTraceHandle | undefined): NativeStoreHandle;
   closeStore(store: NativeStoreHandle): Promise<void>;
+  /** What latched the store. */
+  storeFailed(store: NativeStoreHandle): VarveError | undefined;
+  /** Latches it: nothing is written or synced any more. */
+  failStore(store: NativeStoreHandle, message: string): void;
+  allocateFile(store: NativeStoreHandle, path: string, bytes: number): Promise<void>;
 
   createSegment(store: NativeStoreHandle, path: string, reserveBytes: number): NativeSegmentHandle;
   openSegment(store: NativeStoreHandle, path: string, reserveBytes: number, size: number): NativeSegmentHandle;
@@ -79,7 +84,13 @@ interface Addon {
     directFlushBytes: number,
     directMarkMaxMs: number,
     spareFiles: readonly string[],
-    progress: (durableTicket: number, error: VarveError | undefined, stopped: boolean, directBytes: number) => void,
+    progress: (
+      durableTicket: number,
+      error: VarveError | undefined,
+      stopped: boolean,
+      directBytes: number,
+      space: number,
+    ) => void,
   ): void;
   registerLog(store: NativeStoreHandle, topicId: Uint8Array, partition: number): number;
   journalAppendStored(

@@ -66,6 +66,15 @@ export interface Disk {
   syncDirectory(path: string): Promise<void>;
   /** Of the file system that holds the data directory. */
   freeSpace(): Promise<FreeSpace>;
+  /**
+   * Keeps this many bytes of space allocated in a file whose content means nothing; a longer one gets shorter. Not synced.
+   * @throws VarveError DISK_FULL: then there is no such file
+   */
+  allocateFile(path: string, bytes: number): Promise<void>;
+  /** Removes a file whose content means nothing, at once and without a sync. A missing one is no error. */
+  dropFile(path: string): void;
+  /** Lets go of deleted files that only garbage still refers to. Costs a garbage collection; the space is free soon after. */
+  reclaim(): void;
 
   /** Creates a segment file (which must not exist) and maps it writable. Not synced: the journal covers its bytes. */
   createSegment(path: string, options: SegmentOptions): SegmentFile;
@@ -169,7 +178,15 @@ export interface JournalOptions {
   readonly onDurable: (durableTicket: number, directBytes: number) => void;
   /** Called once, when a write or sync failed. Nothing becomes durable afterwards. */
   readonly onFailure: (error: Error) => void;
+  /** Called whenever the space for the next file has changed. */
+  readonly onSpace?: (space: JournalSpace) => void;
 }
+
+/**
+ * Whether there is space for the journal's next file. `lacking`: not ahead of need, and it is tried again several times a
+ * second. `waiting`: the journal stands still for it; what is pending becomes durable when there is space.
+ */
+export type JournalSpace = 'enough' | 'lacking' | 'waiting';
 
 /**
  * One ordered stream of records for a whole data directory. Each call that submits a record takes the next ticket:

@@ -5,7 +5,7 @@
  * What can go wrong: DIRECTORY_MISSING, DIRECTORY_LOCKED, UNSUPPORTED_PLATFORM at opening; DISK_FULL and DISK_FAILED with
  * path and system call from any call; CLOSED after `close`.
  */
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, readSync, unlinkSync } from 'node:fs';
 import { access, constants, readdir, stat, statfs } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { VarveError } from '../errors.js';
@@ -22,6 +22,7 @@ import type {
 } from './disk.js';
 import { diskError, isMissing } from './disk-errors.js';
 import { type FileCalls, fileCalls, type OpenFile, type OpenFlags } from './file-calls.js';
+import { collectGarbage } from './garbage.js';
 import { NativeJournal } from './native-journal.js';
 import { NativeSegment } from './native-segment.js';
 import { SharedCalls } from './shared-calls.js';
@@ -70,7 +71,9 @@ class NativeDisk implements Disk {
   readonly #store: NativeStoreHandle;
   readonly #native = addon();
   readonly #files: FileCalls;
-  readonly #directorySyncs = new SharedCalls((directory) => this.#files.syncDirectory(directory));
+  readonly #directorySyncs = new SharedCalls((directory) =>
+    this.#finally(directory, () => this.#files.syncDirectory(directory)),
+  );
   #journal: NativeJournal | undefined;
   #closing: Promise<void> | undefined;
 
@@ -161,8 +164,8 @@ class NativeDisk implements Disk {
     try {
       const file = await this.#files.open(temporary, 'w');
       try {
-        await writeAll(file, bytes, 0);
-        await file.sync();
+        await this.#writeTemporary(file, bytes, temporary);
+        await this.#finally(temporary, () => file.sync());
       } finally {
         await file.close();
       }
@@ -177,20 +180,26 @@ class NativeDisk implements Disk {
 
   async writeFile(path: string, position: number, bytes: Uint8Array): Promise<void> {
     const created = (await this.fileSize(path)) === undefined;
-    await this.#withFile(path, created ? 'wx' : 'r+', async (file) => {
-      await writeAll(file, bytes, position);
-      await file.sync();
-    });
+    const target = this.#locate(path);
+    await this.#withFile(path, created ? 'wx' : 'r+', (file) =>
+      this.#finally(target, async () => {
+        await writeAll(file, bytes, position);
+        await file.sync();
+      }),
+    );
     if (created) await this.#syncDirectories([dirname(this.#locate(path))]);
   }
 
   async truncateFile(path: string, size: number): Promise<void> {
-    const done = await this.#withFile(path, 'r+', async (file) => {
-      await file.truncate(size);
-      await file.sync();
-      return true;
-    });
-    if (!done) throw new VarveError('DISK_FAILED', `truncation of ${this.#locate(path)} failed: there is no such file`);
+    const target = this.#locate(path);
+    const done = await this.#withFile(path, 'r+', (file) =>
+      this.#finally(target, async () => {
+        await file.truncate(size);
+        await file.sync();
+        return true;
+      }),
+    );
+    if (!done) throw new VarveError('DISK_FAILED', `truncation of ${target} failed: there is no such file`);
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -230,6 +239,23 @@ class NativeDisk implements Disk {
     } catch (error) {
       throw diskError(error, root);
     }
+  }
+
+  async allocateFile(path: string, bytes: number): Promise<void> {
+    await this.#native.allocateFile(this.#store, this.#locate(path), bytes);
+  }
+
+  dropFile(path: string): void {
+    const target = this.#locate(path);
+    try {
+      unlinkSync(target);
+    } catch (error) {
+      if (!isMissing(error)) throw diskError(error, target);
+    }
+  }
+
+  reclaim(): void {
+    collectGarbage();
   }
 
   createSegment(path: string, options: SegmentOptions): SegmentFile {
@@ -301,6 +327,37 @@ class NativeDisk implements Disk {
       await this.#files.rename(from, to);
     } catch (error) {
       if (!isMissing(error)) throw error;
+    }
+  }
+
+  /** Nothing in the file is promised to anybody yet: a full disk is no failed write here, and the file is given up. */
+  async #writeTemporary(file: OpenFile, bytes: Uint8Array, path: string): Promise<void> {
+    try {
+      await writeAll(file, bytes, 0);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
+      await this.#files.unlink(path).catch(() => {});
+      throw new VarveError('DISK_FULL', `write of ${path} failed: ${code}; nothing was changed, free some space`, {
+        cause: error,
+      });
+    }
+  }
+
+  /**
+   * Writes and syncs whose failure is final, whatever the reason: none of them is tried after one has failed, here or in
+   * the addon's threads.
+   */
+  async #finally<T>(path: string, run: () => Promise<T>): Promise<T> {
+    const failed = this.#native.storeFailed(this.#store);
+    if (failed) throw failed;
+    try {
+      return await run();
+    } catch (error) {
+      const failure = diskError(error, path);
+      // A file that could not be opened was not synced: nothing is known to be lost.
+      if ((error as NodeJS.ErrnoException).syscall !== 'open') this.#native.failStore(this.#store, failure.message);
+      throw failure;
     }
   }
 

@@ -3,10 +3,20 @@
  */
 import { VarveError } from '../errors.js';
 import { addon, type NativeStoreHandle } from './addon.js';
-import type { FlushMode, Journal, JournalOptions, JournalStats, LogIdentity, SegmentFile } from './disk.js';
+import type {
+  FlushMode,
+  Journal,
+  JournalOptions,
+  JournalSpace,
+  JournalStats,
+  LogIdentity,
+  SegmentFile,
+} from './disk.js';
 import { NativeSegment } from './native-segment.js';
 
 const MODES: Readonly<Record<FlushMode, number>> = { sync: 0, async: 1, none: 2 };
+/** In the order of the native enumeration. */
+const SPACES: readonly JournalSpace[] = ['enough', 'lacking', 'waiting'];
 
 interface Waiter {
   readonly ticket: number;
@@ -19,9 +29,11 @@ export class NativeJournal implements Journal {
   readonly #store: NativeStoreHandle;
   readonly #onDurable: JournalOptions['onDurable'];
   readonly #onFailure: (error: Error) => void;
+  readonly #onSpace: ((space: JournalSpace) => void) | undefined;
   #lastTicket = 0;
   #durableTicket = 0;
   #failure: Error | undefined;
+  #space: JournalSpace = 'enough';
   #flushes: Waiter[] = [];
   #closing: Promise<void> | undefined;
   #stopped: { resolve: () => void; reject: (error: Error) => void } | undefined;
@@ -32,6 +44,7 @@ export class NativeJournal implements Journal {
     this.#store = store;
     this.#onDurable = options.onDurable;
     this.#onFailure = options.onFailure;
+    this.#onSpace = options.onSpace;
     this.#native.openJournal(
       store,
       directory,
@@ -46,7 +59,8 @@ export class NativeJournal implements Journal {
       options.directFlushBytes,
       options.directMarkMaxMs,
       options.spareFiles,
-      (durable, error, stopped, directBytes) => this.#progress(durable, error, stopped, directBytes),
+      (durable, error, stopped, directBytes, space) =>
+        this.#progress(durable, error, stopped, directBytes, SPACES[space]!),
     );
   }
 
@@ -144,7 +158,13 @@ export class NativeJournal implements Journal {
   }
 
   /** Called by the native side on the event loop; the waiters are settled before user code runs. */
-  #progress(durable: number, error: Error | undefined, stopped: boolean, directBytes: number): void {
+  #progress(
+    durable: number,
+    error: Error | undefined,
+    stopped: boolean,
+    directBytes: number,
+    space: JournalSpace,
+  ): void {
     const moved = durable > this.#durableTicket;
     this.#durableTicket = durable;
     const due = this.#flushes.filter((waiter) => waiter.ticket <= durable);
@@ -161,7 +181,10 @@ export class NativeJournal implements Journal {
       if (this.#failure) this.#stopped?.reject(this.#failure);
       else this.#stopped?.resolve();
     }
+    const spaceChanged = space !== this.#space;
+    this.#space = space;
     if (moved) this.#onDurable(durable, directBytes);
     if (failedNow) this.#onFailure(error);
+    else if (spaceChanged) this.#onSpace?.(space);
   }
 }

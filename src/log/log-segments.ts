@@ -144,7 +144,8 @@ export class LogSegments {
     if (active.length === 0) active.firstAppend = now;
     active.lastAppend = now;
     if (active.length >= active.prepareAt) {
-      active.file.prepare(Math.min(PREPARE_BYTES, Math.max(this.#reserveBytes - active.length - length, 0)));
+      // Not beyond what the segment will hold: only the batch that rolls it may lie there.
+      active.file.prepare(Math.min(PREPARE_BYTES, Math.max(this.#options.segmentBytes - active.length - length, 0)));
       active.prepareAt = active.length + PREPARE_BYTES / 2;
     }
     return active;

@@ -41,6 +41,12 @@ export interface StoreOptions {
   readonly trace?: Trace;
   /** Segments, over all logs, that stay mapped: the least recently used ones beyond it are mapped anew at their next use. Default 1,024. */
   readonly maxMappedSegments: number;
+  /**
+   * Space kept allocated for a full disk (checkpoint, one journal file, segments of truncations): appends get DISK_FULL before
+   * any of it is used. Where more than this may be pending (pendingMaxBytes), the rest of it waits until there is space. 0:
+   * none. Default journalFileBytes + 2 MiB.
+   */
+  readonly reserveBytes: number;
 }
 
 /**

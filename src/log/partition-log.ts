@@ -72,6 +72,14 @@ export interface LogHost {
   readonly now: () => number;
   /** Why nothing is accepted any more: the first failure, or CLOSED. */
   readonly refusal: Error | undefined;
+  /** Why no records are taken at present, though everything else is: the disk is full. */
+  readonly full: VarveError | undefined;
+  /** Gives up the space that is kept for a full disk. False: there was none. */
+  giveUpReserve(): boolean;
+  /** Files were deleted. */
+  spaceFreed(): void;
+  /** An append was refused because its segment could not grow. */
+  noteFull(): void;
   /** Latches the store. */
   fail(error: unknown): Error;
   /** Runs alone: not beside a checkpoint or another file operation of this kind. */
@@ -267,6 +275,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   }
 
   #produce(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange {
+    this.#checkSpace();
     checkRunSize(start, end, this.name);
     invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
     if (checkProduced(bytes, start, end, this.options.maxBatchBytes)) {
@@ -285,7 +294,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
     const baseOffset = this.#end;
     const batch = encodeControlBatch(kind, value, baseOffset, epoch, this.#host.now());
-    this.#store(batch, 0, batch.length, baseOffset + 1, 'sync');
+    this.#withReserve(() => this.#store(batch, 0, batch.length, baseOffset + 1, 'sync'));
     return { baseOffset, lastOffset: baseOffset };
   }
 
@@ -309,6 +318,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
 
   appendReplicated(bytes: Buffer, start: number, end: number, maxEpoch: number): AppendedRange {
     this.#checkAccepting();
+    this.#checkSpace();
     checkRunSize(start, end, this.name);
     const baseOffset = this.#end;
     const { endOffset, hasControl } = checkReplicated(
@@ -333,7 +343,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
       cut >= this.#highWatermark,
       `${this.name}: truncation at ${cut} below the high watermark ${this.#highWatermark}`,
     );
-    const truncation = this.#segments.truncate(cut, this.#generation + 1);
+    const truncation = this.#withReserve(() => this.#segments.truncate(cut, this.#generation + 1));
     this.#generation++;
     this.#tail.truncate(cut);
     this.#epochs.truncateTo(cut);
@@ -385,6 +395,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
       await this.#segments.removeBelow(offset);
       await this.#producers.removeBelow(this.#segments.list.all[0]!.base);
     });
+    this.#host.spaceFreed();
   }
 
   retentionPoint(): number {
@@ -619,14 +630,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   /** Stores a run of stamped, checked batches that starts at the log end; all or nothing. */
   #store(bytes: Buffer, start: number, end: number, endOffset: number, mode: FlushMode): void {
     const length = end - start;
-    const segment = this.#segments.roomFor(length, endOffset, this.#generation);
-    let position: number;
-    try {
-      position = segment.file.append(bytes, start, end);
-    } catch (error) {
-      if (error instanceof VarveError && error.code === 'DISK_FULL') throw error;
-      throw this.#host.fail(error);
-    }
+    const { segment, position } = this.#storeBytes(bytes, start, end, endOffset);
     invariant(position === segment.length, `${segment.path}: stored at ${position}, expected ${segment.length}`);
     this.#note(segment, bytes, start, end);
     segment.end = endOffset;
@@ -651,6 +655,23 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     }
     this.#queue.addAppend(ticket, this, endOffset, generation, length, mode);
     if (!this.#replicated && this.#flush !== 'sync') this.advanceHighWatermark(this.written);
+  }
+
+  /** @throws VarveError DISK_FULL (nothing changed) */
+  #storeBytes(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    endOffset: number,
+  ): { readonly segment: Segment; readonly position: number } {
+    try {
+      const segment = this.#segments.roomFor(end - start, endOffset, this.#generation);
+      return { segment, position: segment.file.append(bytes, start, end) };
+    } catch (error) {
+      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') throw this.#host.fail(error);
+      this.#host.noteFull();
+      throw error;
+    }
   }
 
   /** Indexes the batches of a run that was stored at the end of the segment. */
@@ -701,6 +722,21 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
       throw this.#host.fail(error);
     }
     this.#queue.addRecord(ticket, done);
+  }
+
+  /** What must not fail for want of space, because it frees some or because others wait for it, may use the reserve. */
+  #withReserve<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL' || !this.#host.giveUpReserve()) throw error;
+      return run();
+    }
+  }
+
+  #checkSpace(): void {
+    const full = this.#host.full;
+    if (full !== undefined) throw full;
   }
 
   checkOpen(): void {

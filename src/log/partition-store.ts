@@ -33,6 +33,7 @@ import {
   writeCleanMark,
   writeMeta,
 } from './data-directory.js';
+import { checkFits, DiskReserve, makeRoomForOpening } from './disk-reserve.js';
 import type { Log } from './log.js';
 import { LogSegments } from './log-segments.js';
 import type { LogOptions, StoreOptions } from './options.js';
@@ -79,6 +80,8 @@ export interface StoreStats {
     readonly evictions: number;
   };
   readonly compaction: CompactionStats;
+  /** Appends are refused with DISK_FULL at present, or the last one that needed space was. */
+  readonly full: boolean;
 }
 
 export class Store {
@@ -96,6 +99,7 @@ export class Store {
   readonly #journal: Journal;
   readonly #checkpointer: Checkpointer;
   readonly #compactor: Compactor;
+  readonly #reserve: DiskReserve;
   readonly #timer: NodeJS.Timeout;
   readonly #host: LogHost;
   readonly #mapped: MappedSegments;
@@ -120,6 +124,14 @@ export class Store {
     this.#reports = found.reports;
     this.#queue = new CommitQueue(options);
     this.#mapped = new MappedSegments(options.maxMappedSegments);
+    this.#reserve = new DiskReserve({
+      disk: ground.disk,
+      path: ground.path,
+      bytes: options.reserveBytes,
+      onFailure: (error) => this.#fail(error),
+      // Its older files may have become free.
+      onLack: () => this.#queueCheckpoint(),
+    });
     this.#journal = ground.disk.openJournal({
       path: JOURNAL_DIRECTORY,
       directoryId: Buffer.from(meta.directoryId, 'hex'),
@@ -136,6 +148,9 @@ export class Store {
       spareFiles: found.journalFiles,
       onDurable: (ticket, directBytes) => this.#queue.onDurable(ticket, directBytes),
       onFailure: (error) => this.#fail(error),
+      onSpace: (space) => {
+        this.#reserve.journalSpace = space;
+      },
     });
     this.#checkpointer = new Checkpointer({
       disk: ground.disk,
@@ -169,7 +184,9 @@ export class Store {
   static async open(ground: StoreGround, given: Partial<StoreOptions> = {}): Promise<Store> {
     try {
       const options = resolveStoreOptions(given);
+      await checkFits(ground.disk, ground.path, options);
       const meta = await openDirectory(ground, options);
+      await makeRoomForOpening(ground.disk, options);
       const cleanMark = await takeCleanMark(ground.disk);
       const found = await recoverStore(ground.disk, ground.path, meta, cleanMark, ground.bootId);
       const sequence = found.sequence + 1;
@@ -184,7 +201,9 @@ export class Store {
       });
       await ground.disk.replaceFile(CHECKPOINT_FILE, checkpoint, { keepPrevious: true });
       await ground.disk.removeFiles(found.setAside);
-      return new Store(ground, options, meta, { ...found, sequence });
+      const store = new Store(ground, options, meta, { ...found, sequence });
+      await store.#reserve.restore();
+      return store;
     } catch (error) {
       await ground.disk.close();
       throw error;
@@ -245,6 +264,7 @@ export class Store {
         evictions: this.#mapped.evictions,
       },
       compaction: this.#compactor.stats(),
+      full: this.#reserve.isFull,
     };
   }
 
@@ -255,6 +275,15 @@ export class Store {
     await this.#exclusive(() => this.#runCheckpoint());
     this.#checkAccepting();
     await this.#enforceRetention();
+  }
+
+  /**
+   * Resolves when there is space again after a DISK_FULL: what was refused may be tried again.
+   * @throws VarveError DISK_FAILED, CLOSED
+   */
+  whenSpace(): Promise<void> {
+    this.#checkAccepting();
+    return this.#reserve.whenSpace();
   }
 
   /** From now on nothing waits for space on a full disk: the store fails instead. Closing begins with it. */
@@ -340,6 +369,12 @@ export class Store {
       get refusal() {
         return store.#refusal;
       },
+      get full() {
+        return store.#reserve.refusal;
+      },
+      giveUpReserve: () => this.#reserve.giveUp(),
+      spaceFreed: () => this.#reserve.noteFreed(),
+      noteFull: () => this.#reserve.noteLack(),
       fail: (error) => this.#fail(error),
       exclusive: (run) => this.#exclusive(run),
       compact: (log) => this.#compactor.compact(log),
@@ -410,15 +445,26 @@ export class Store {
 
   async #runCheckpoint(): Promise<void> {
     try {
-      await this.#checkpointer.run();
+      await this.#withReserve(() => this.#checkpointer.run());
     } catch (error) {
       // The old checkpoint still stands: no space is tried again when the timer says so.
-      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') this.#fail(error);
+      if (!isFull(error)) this.#fail(error);
       return;
     }
     this.#mapped.trim();
     this.#watchJournal();
     this.#compactor.wake();
+    void this.#reserve.restore();
+  }
+
+  /** A checkpoint frees files of the journal: it may use the reserve. */
+  async #withReserve(run: () => Promise<void>): Promise<void> {
+    try {
+      await run();
+    } catch (error) {
+      if (!isFull(error) || !this.#reserve.giveUp()) throw error;
+      await run();
+    }
   }
 
   /** The first failure counts; the store never gets better. */
@@ -437,6 +483,7 @@ export class Store {
     this.#refusal ??= error;
     clearInterval(this.#timer);
     this.#queue.fail(error);
+    this.#reserve.fail(error);
     for (const log of this.#logs.values()) log.storeFailed(error);
     this.onFailure?.(error);
     return error;
@@ -459,12 +506,15 @@ export class Store {
     this.#refusal ??= closed;
     clearInterval(this.#timer);
     // Whoever has the turn may be waiting for a journal that waits for space.
+    if (this.#reserve.refusal !== undefined) this.#reserve.giveUp();
     this.stopWaiting();
     await this.#compactor.stop();
+    this.#reserve.fail(closed);
+    await this.#reserve.stop();
     await this.#exclusive(async () => {
       try {
         if (accepting) {
-          await this.#checkpointer.run({ closing: true });
+          await this.#withReserve(() => this.#checkpointer.run({ closing: true }));
           await this.#journal.close();
           if (this.#failed === undefined) await writeCleanMark(this.#ground.disk, this.#checkpointer.sequence);
         }
@@ -480,6 +530,10 @@ export class Store {
       }
     });
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof VarveError && error.code === 'DISK_FULL';
 }
 
 /** Reads meta.json, or formats the directory when that is asked for. */

@@ -26,7 +26,11 @@ const DEFAULT_STORE_OPTIONS: StoreOptions = {
   maxMappedSegments: 1024,
   compactionBufferBytes: 64 * MIB,
   compactionBytesPerSecond: 0,
+  reserveBytes: 66 * MIB,
 };
+
+/** What the reserve covers besides a journal file: a checkpoint with index files, and a few segments. */
+const RESERVE_BESIDE_JOURNAL_BYTES = 2 * MIB;
 
 const DEFAULT_LOG_OPTIONS: LogOptions = {
   flush: 'sync',
@@ -65,6 +69,7 @@ export const STORE_RANGES = {
   maxMappedSegments: [1, 1_000_000],
   compactionBufferBytes: [4 * KIB, 16 * GIB],
   compactionBytesPerSecond: [0, 1024 * GIB],
+  reserveBytes: [0, 64 * GIB],
 } as const satisfies Readonly<Partial<Record<keyof StoreOptions, Range>>>;
 
 export const LOG_RANGES = {
@@ -89,6 +94,7 @@ const LOG_OPTION_NAMES = [...Object.keys(DEFAULT_LOG_OPTIONS), 'topicId', 'repli
 export function resolveStoreOptions(given: Partial<StoreOptions>): StoreOptions {
   checkOptionNames(given, STORE_OPTION_NAMES);
   const options = { ...DEFAULT_STORE_OPTIONS, ...withoutUndefined(given) };
+  if (given.reserveBytes === undefined) options.reserveBytes = options.journalFileBytes + RESERVE_BESIDE_JOURNAL_BYTES;
   checkRanges(options, STORE_RANGES);
   checkTrace(options.trace);
   checkRange('journalMaxBytes', options.journalMaxBytes, [

@@ -10,7 +10,8 @@ import { temporaryDirectory } from '../log/crash-image.js';
 
 const KIB = 1024;
 const DISK_BYTES = 6144 * KIB;
-const OPTIONS = { create: true, journalFileBytes: 64 * KIB, checkpointIntervalMs: 3_600_000 };
+/** Without a reserve: with one, there would be space. */
+const OPTIONS = { create: true, journalFileBytes: 64 * KIB, checkpointIntervalMs: 3_600_000, reserveBytes: 0 };
 const VALUE = 'x'.repeat(20 * KIB);
 /** More than the journal file at hand and the next two take. */
 const COUNT = 16;
@@ -44,7 +45,10 @@ test.skipIf(noSmallDisk)('a store closes while its journal waits for space, and 
 
 test.skipIf(noSmallDisk)('a node stops while its journal waits for space', async () => {
   const dataDirectory = join(await smallDisk(DISK_BYTES), 'node');
-  const cluster = await TestCluster.start(1, { dataDirectory, store: { journalFileBytes: 64 * KIB } });
+  const cluster = await TestCluster.start(1, {
+    dataDirectory,
+    store: { journalFileBytes: 64 * KIB, reserveBytes: 0 },
+  });
   const client = await cluster.client(await cluster.leader());
   for (let i = 0; i < 50; i++) await client.produce(batchOf(VALUE));
   await leave(join(dataDirectory, '..'), 16 * KIB);

@@ -36,7 +36,7 @@ export function crashImage(directory: string): string {
   for (;;) {
     const before = readdirSync(join(directory, 'journal')).join();
     try {
-      cpSync(directory, copy, { recursive: true, filter: (source) => !source.endsWith('/LOCK') });
+      cpSync(directory, copy, { recursive: true, filter: (source) => !/\/(LOCK|reserve)$/.test(source) });
       if (readdirSync(join(directory, 'journal')).join() === before) return copy;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;

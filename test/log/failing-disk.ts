@@ -52,7 +52,7 @@ export async function openFailing(path: string, faults: Faults, options: Partial
           return target.openJournal({ ...given, onDurable });
         };
       }
-      const isSync = ['createSegment', 'openSegment', 'readFileSync', 'stats'].includes(name);
+      const isSync = ['createSegment', 'openSegment', 'readFileSync', 'stats', 'dropFile', 'reclaim'].includes(name);
       return (...values: unknown[]) => {
         if (isSync) {
           faults.check(name, values[0]);

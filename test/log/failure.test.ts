@@ -39,7 +39,7 @@ test('after a failed sync pending and later appends fail, reads go on, and nothi
 
 test('no space for a new segment refuses the append, changes nothing, and is over when space returns', async () => {
   const faults = new Faults();
-  const store = await openFailing(temporaryDirectory(), faults, OPTIONS);
+  const store = await openFailing(temporaryDirectory(), faults, { ...OPTIONS, reserveBytes: 0 });
   const log = await store.openLog('t', 0, { segmentBytes: MIB });
   for (let i = 0; i < 10; i++) await log.append([{ value: 'x'.repeat(100_000) }]);
   faults.fail('createSegment', '.log', 'DISK_FULL');
