@@ -214,7 +214,8 @@ bool Journal::wait_for_work() {
 
 // A caller that appends again as soon as it is told finds the thread awake: waking a sleeping one costs up to a third of a
 // sync on a virtual machine. Once per sync, and only while such callers are there: `linger_credit_` is refilled by an
-// append that came soon enough, and used up by waiting in vain. True when there is news.
+// append that came soon enough, and used up by waiting in vain. True when it has let go of the mutex: whatever was looked
+// at before must be looked at again, since a flush or a stop may have come as well.
 bool Journal::linger(std::unique_lock<std::mutex>& lock) {
   if (!may_linger_ || linger_credit_ == 0) return false;
   may_linger_ = false;
@@ -227,7 +228,7 @@ bool Journal::linger(std::unique_lock<std::mutex>& lock) {
   lock.lock();
   const bool found = submitted_ticket_ != seen;
   linger_credit_ = found ? kLingerCredit : linger_credit_ - 1;
-  return found;
+  return true;
 }
 
 // Under the mutex: takes over what was submitted.

@@ -311,6 +311,20 @@ TEST_CASE("stopping with a drain makes everything durable; afterwards nothing is
   CHECK(failure->code == FailureCode::closed);
 }
 
+// Right after a sync the thread looks for the next append without the mutex.
+TEST_CASE("a stop or a flush that comes right after a sync is not missed") {
+  for (int round = 0; round < 200; round++) {
+    Fixture fixture;
+    const uint32_t log = fixture.journal->register_log({});
+    for (int i = 0; i < 4; i++) fixture.await_durable(fixture.append(log, bytes_of("x"), FlushMode::sync));
+    const uint64_t relaxed = fixture.append(log, bytes_of("y"), FlushMode::none);
+    fixture.journal->request_flush();
+    fixture.await_durable(relaxed);
+    fixture.journal->stop(true);
+    CHECK(fixture.journal->progress().stopped);
+  }
+}
+
 TEST_CASE("a failure elsewhere in the store ends all promises of the journal") {
   Fixture fixture(8 << 20);
   const uint32_t log = fixture.journal->register_log({});
