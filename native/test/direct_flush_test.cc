@@ -16,7 +16,7 @@ class Stream {
  public:
   Stream() {
     for (size_t i = 0; i < 3; i++) {
-      REQUIRE(!MappedSegment::create(directory_.file(std::to_string(i) + ".log"), 1 << 20, health_, segments[i]));
+      REQUIRE(!MappedSegment::create(directory_.file(std::to_string(i) + ".log"), 1 << 20, ground_, segments[i]));
     }
   }
 
@@ -59,7 +59,7 @@ class Stream {
   }
 
   TemporaryDirectory directory_;
-  std::shared_ptr<Health> health_ = std::make_shared<Health>();
+  std::shared_ptr<SegmentGround> ground_ = std::make_shared<SegmentGround>(std::make_shared<Health>());
   std::array<uint64_t, 3> positions_{};
 };
 
