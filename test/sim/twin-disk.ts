@@ -40,7 +40,7 @@ export class TwinDisk implements Disk {
   readonly #fileSystem: TwinFileSystem;
   readonly #process: TwinProcess;
   readonly #segments = new Set<TwinSegment>();
-  readonly #directorySyncs = new SharedCalls((path) => this.#syncEntries(path));
+  readonly #directorySyncs = new SharedCalls((path) => this.#finally(path, () => this.#syncEntries(path)));
   #journal: TwinJournal | undefined;
   #closing: Promise<void> | undefined;
 
@@ -154,8 +154,8 @@ export class TwinDisk implements Disk {
         found?.truncate(0);
         return found ?? this.#fileSystem.createFile(temporary);
       });
-      if (bytes.length > 0) await this.#write(temporary, file, 0, bytes);
-      await this.#process.syncFile(temporary, file);
+      if (bytes.length > 0) await this.#writeTemporary(temporary, file, bytes);
+      await this.#finally(temporary, () => this.#process.syncFile(temporary, file));
       if (options.keepPrevious) {
         await this.#call('rename', target, 0, () => {
           if (this.#fileSystem.find(target, 'rename') === undefined) return;
@@ -176,8 +176,10 @@ export class TwinDisk implements Disk {
       const file = await this.#call(created ? 'create' : 'open', target, 0, () =>
         created ? this.#fileSystem.createFile(target) : this.#fileSystem.file(target, 'open'),
       );
-      if (bytes.length > 0) await this.#write(target, file, position, bytes);
-      await this.#process.syncFile(target, file);
+      await this.#finally(target, async () => {
+        if (bytes.length > 0) await this.#write(target, file, position, bytes);
+        await this.#process.syncFile(target, file);
+      });
     } catch (error) {
       if (!isMissing(error)) throw this.#error(error, target);
     }
@@ -188,8 +190,10 @@ export class TwinDisk implements Disk {
     const target = this.#locate(path);
     try {
       const file = await this.#call('open', target, 0, () => this.#fileSystem.file(target, 'open'));
-      await this.#call('truncate', target, 0, () => file.truncate(size));
-      await this.#process.syncFile(target, file);
+      await this.#finally(target, async () => {
+        await this.#call('truncate', target, 0, () => file.truncate(size));
+        await this.#process.syncFile(target, file);
+      });
     } catch (error) {
       if (!isMissing(error)) throw this.#error(error, target);
       throw new VarveError(
@@ -230,6 +234,36 @@ export class TwinDisk implements Disk {
     this.#locate('');
     return this.#call('read', '', 0, () => this.#fileSystem.freeSpace());
   }
+
+  async allocateFile(path: string, bytes: number): Promise<void> {
+    const target = this.#locate(path);
+    const { file } = await this.#call('open', target, 0, () => {
+      const found = this.#fileSystem.find(target, 'open') as TwinFile | undefined;
+      return { file: found ?? this.#fileSystem.createFile(target) };
+    });
+    try {
+      await this.#call('allocate', target, bytes, () => {
+        this.#fileSystem.takeSpace(bytes - file.size, 'fallocate');
+        file.truncate(bytes);
+      });
+    } catch (error) {
+      this.dropFile(path);
+      throw this.#process.systemFailure('fallocate', target, error);
+    }
+  }
+
+  dropFile(path: string): void {
+    const target = this.#locate(path);
+    try {
+      this.#process.callNow('unlink', target, 0);
+      this.#fileSystem.unlink(target);
+    } catch (error) {
+      if (!isMissing(error)) throw this.#error(error, target);
+    }
+  }
+
+  /** Nothing here is kept by garbage. */
+  reclaim(): void {}
 
   createSegment(path: string, { reserveBytes }: SegmentOptions): TwinSegment {
     const target = this.#locate(path);
@@ -324,6 +358,32 @@ export class TwinDisk implements Disk {
       this.#fileSystem.takeSpace(position + bytes.length - file.size, 'write');
       file.write(position, bytes);
     });
+  }
+
+  /** Nothing is promised in it: a full disk is no failed write here. */
+  async #writeTemporary(path: string, file: TwinFile, bytes: Uint8Array): Promise<void> {
+    try {
+      await this.#write(path, file, 0, bytes);
+    } catch (error) {
+      if ((error as TwinSystemError).code !== 'ENOSPC') throw error;
+      await this.#call('unlink', path, 0, () => this.#fileSystem.unlink(path)).catch(() => {});
+      throw this.#process.systemFailure('write', path, error);
+    }
+  }
+
+  /** Writes and syncs whose failure is final: none of them is tried after one has failed. */
+  async #finally<T>(path: string, run: () => Promise<T>): Promise<T> {
+    this.#process.checkHealth();
+    try {
+      return await run();
+    } catch (error) {
+      const failure = this.#error(error, path);
+      if ((error as TwinSystemError).syscall !== 'open') {
+        this.#process.fail(failure);
+        this.#journal?.report();
+      }
+      throw failure;
+    }
   }
 
   #read(path: string, position: number, length: number | undefined): Buffer {

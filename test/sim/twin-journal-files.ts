@@ -2,6 +2,7 @@
  * The journal's supply of files, as native/src/journal_files.h has it: written with zeros once, recycled by rename, made
  * ready ahead of need on a thread of its own.
  */
+import type { JournalSpace } from '../../src/disk/disk.js';
 import { journalFileName } from '../../src/disk/journal-format.js';
 import { VarveError } from '../../src/errors.js';
 import type { TwinFile } from './twin-file.js';
@@ -22,6 +23,9 @@ export class TwinJournalFiles {
   readonly #directory: string;
   readonly #fileBytes: number;
   readonly #spares: Set<string>;
+  readonly #onChange: () => void;
+  #lacksSpace = false;
+  #taking = false;
   #state: 'idle' | 'preparing' | 'ready' | 'failed' = 'idle';
   #number = 0;
   #ready: TwinJournalFile | undefined;
@@ -31,11 +35,23 @@ export class TwinJournalFiles {
   #ending = false;
   #waiters: (() => void)[] = [];
 
-  constructor(process: TwinProcess, directory: string, fileBytes: number, spares: readonly string[]) {
+  constructor(
+    process: TwinProcess,
+    directory: string,
+    fileBytes: number,
+    spares: readonly string[],
+    onChange: () => void,
+  ) {
     this.#process = process;
     this.#directory = directory;
     this.#fileBytes = fileBytes;
     this.#spares = new Set(spares);
+    this.#onChange = onChange;
+  }
+
+  get space(): JournalSpace {
+    if (!this.#lacksSpace) return 'enough';
+    return this.#taking ? 'waiting' : 'lacking';
   }
 
   /** Starts to prepare the file of this number. One number at a time; asking again is harmless. */
@@ -47,22 +63,20 @@ export class TwinJournalFiles {
     this.#preparing = this.#prepare(number);
   }
 
-  /** Waits for the file of this number. A full disk is waited out, unless `giveUpWhenFull`. */
-  async take(number: number, giveUpWhenFull: boolean): Promise<TwinJournalFile> {
+  /** Waits for the file of this number. A full disk is waited out. */
+  async take(number: number): Promise<TwinJournalFile> {
     for (;;) {
       this.request(number);
+      this.#taking = true;
+      if (this.#lacksSpace) this.#onChange();
       while (this.#state === 'preparing') await this.#changed();
+      this.#taking = false;
       if (this.#state === 'ready' && this.#number === number) {
         this.#state = 'idle';
         return this.#ready!;
       }
       if (this.#ending) throw new VarveError('CLOSED', `${this.#directory} was closed`);
-      if (this.#state === 'failed') {
-        const failure = this.#failure!;
-        if (failure.code !== 'DISK_FULL' || giveUpWhenFull || this.#gaveUpWaiting) throw failure;
-        this.#process.scheduler.after(RETRY_FULL_EVERY_MS, () => this.#wake());
-        await this.#changed();
-      }
+      if (this.#state === 'failed') throw this.#failure!;
     }
   }
 
@@ -82,18 +96,29 @@ export class TwinJournalFiles {
     this.#spares.add(journalFileName(number));
   }
 
+  /** A full disk is asked again, with pauses, until there is space or nobody waits for it any more. */
   async #prepare(number: number): Promise<void> {
-    try {
-      this.#ready = await this.#make(number);
-      this.#state = 'ready';
-    } catch (error) {
-      this.#failure = error as VarveError;
-      this.#state = 'failed';
+    for (;;) {
+      const lackedSpace = this.#lacksSpace;
+      try {
+        this.#ready = await this.#make(number);
+        this.#lacksSpace = false;
+        this.#state = 'ready';
+      } catch (error) {
+        this.#failure = error as VarveError;
+        this.#lacksSpace = this.#failure.code === 'DISK_FULL';
+        if (!this.#lacksSpace || this.#gaveUpWaiting) this.#state = 'failed';
+      }
+      this.#wake();
+      if (this.#lacksSpace !== lackedSpace || (this.#state === 'failed' && !this.#lacksSpace)) this.#onChange();
+      if (this.#state !== 'preparing') return;
+      this.#process.scheduler.after(RETRY_FULL_EVERY_MS, () => this.#wake());
+      await this.#changed();
     }
-    this.#wake();
   }
 
   async #make(number: number): Promise<TwinJournalFile> {
+    this.#process.checkHealth();
     const name = journalFileName(number);
     const path = `${this.#directory}/${name}`;
     const recycled = await this.#openSpare(name, path);
@@ -101,17 +126,25 @@ export class TwinJournalFiles {
     const present = file.size;
     try {
       if (present < this.#fileBytes) await this.#writeZeros(path, file, present);
+      this.#process.checkHealth();
       await this.#process.syncFile(path, file);
     } catch (error) {
       if (recycled !== undefined) this.#spares.add(name);
       else await this.#process.call('unlink', path, 0, () => this.#process.fileSystem.unlink(path)).catch(() => {});
-      throw this.#process.systemFailure('preparation', path, error);
+      const { code, syscall } = error as { code?: string; syscall?: string };
+      if (syscall !== 'fsync' || code === 'ENOSPC') throw this.#process.systemFailure('preparation', path, error);
+      const failure = this.#process.finalFailure('fdatasync', path, error);
+      this.#process.fail(failure);
+      throw failure;
     }
+    this.#process.checkHealth();
     try {
       const directory = this.#process.fileSystem.directory(this.#directory, 'fsync');
       await this.#process.syncDirectory(this.#directory, directory);
     } catch (error) {
-      throw this.#process.finalFailure('fsync', this.#directory, error);
+      const failure = this.#process.finalFailure('fsync', this.#directory, error);
+      this.#process.fail(failure);
+      throw failure;
     }
     return { number, path, file, bytes: Math.max(present, this.#fileBytes) };
   }

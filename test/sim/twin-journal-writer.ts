@@ -92,6 +92,7 @@ export class TwinJournalWriter {
   #directSyncs = 0;
   #directFlushes = 0;
   #directBytes = 0;
+  #ended = false;
   readonly #latencyBuckets: number[] = new Array(LATENCY_BUCKETS).fill(0);
 
   constructor(process: TwinProcess, path: string, options: JournalOptions, progress: Progress) {
@@ -107,7 +108,7 @@ export class TwinJournalWriter {
     this.#progress = progress;
     this.#directoryId = Buffer.from(options.directoryId);
     this.#direct = new TwinDirectFlush(options.directFlushBytes);
-    this.files = new TwinJournalFiles(process, path, fileBytes, options.spareFiles);
+    this.files = new TwinJournalFiles(process, path, fileBytes, options.spareFiles, () => this.report());
     this.#group = new JournalGroup(
       this.#directoryId,
       Math.min(options.maxGroupBytes, MAX_GROUP_BYTES, fileBytes - BLOCK_BYTES),
@@ -211,7 +212,8 @@ export class TwinJournalWriter {
 
   /** Durable by itself: the end of the chain must be on disk even if no group ever follows. */
   async #openFirstFile(): Promise<void> {
-    this.#file = await this.files.take(this.#options.firstFileNumber, true);
+    this.#file = await this.files.take(this.#options.firstFileNumber);
+    this.#process.checkHealth();
     const block = Buffer.alloc(BLOCK_BYTES);
     const place = { fileNumber: this.#file.number, lsn: this.#lsn, previousChecksum: this.#checksum };
     encodeFileHeader(block, this.#directoryId, place);
@@ -389,7 +391,7 @@ export class TwinJournalWriter {
   async #roll(): Promise<void> {
     // A file that is left behind is complete: a reader can rely on a later file's header.
     if (this.#durableLsn < this.#lsn) await this.#sync();
-    this.#file = await this.files.take(this.#file.number + 1, false);
+    this.#file = await this.files.take(this.#file.number + 1);
     this.#filePosition = BLOCK_BYTES;
     this.#fileIsFresh = true;
     this.#fileRolls++;
@@ -454,6 +456,7 @@ export class TwinJournalWriter {
   }
 
   async #syncFile(): Promise<void> {
+    this.#process.checkHealth();
     const { path, file } = this.#file;
     try {
       await this.#process.syncFile(path, file);
@@ -468,7 +471,13 @@ export class TwinJournalWriter {
     this.#taken = [];
     this.#takenNext = 0;
     this.#queue = [];
+    this.#ended = true;
     this.#progress(this.#durableTicket, failure, true, this.#directBytes);
+  }
+
+  /** Space has changed, or something failed beside the journal: whoever listens is told. */
+  report(): void {
+    if (!this.#ended) this.#progress(this.#durableTicket, this.#process.failure, false, this.#directBytes);
   }
 }
 

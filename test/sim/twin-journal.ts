@@ -9,6 +9,7 @@ import type {
   FlushMode,
   Journal,
   JournalOptions,
+  JournalSpace,
   JournalStats,
   LogIdentity,
   SegmentFile,
@@ -36,6 +37,7 @@ export class TwinJournal implements Journal {
   #flushes: Waiter[] = [];
   #closing: Promise<void> | undefined;
   #stopped: { resolve: () => void; reject: (error: Error) => void } | undefined;
+  #space: JournalSpace = 'enough';
   #finalFileNumber = 0;
   #finalStats: JournalStats | undefined;
 
@@ -136,6 +138,11 @@ export class TwinJournal implements Journal {
     return this.#closing;
   }
 
+  /** Something failed beside the journal. */
+  report(): void {
+    this.#writer.report();
+  }
+
   /** Ends what goes on in the background, whether or not `close` could. For the disk. */
   stop(): Promise<void> {
     return this.#writer.abandon();
@@ -183,7 +190,11 @@ export class TwinJournal implements Journal {
       else this.#stopped?.resolve();
     }
     if (moved) this.#options.onDurable(durable, directBytes);
+    const space = this.#writer.files.space;
+    const spaceChanged = space !== this.#space;
+    this.#space = space;
     if (failedNow) this.#options.onFailure(failure);
+    else if (spaceChanged) this.#options.onSpace?.(space);
   }
 }
 

@@ -80,6 +80,10 @@ export class TwinProcess {
     if (this.#failure !== undefined) throw new VarveError(this.#failure.code, this.#failure.message);
   }
 
+  get failure(): VarveError | undefined {
+    return this.#failure;
+  }
+
   fail(error: VarveError): void {
     this.#failure ??= error;
   }

@@ -179,16 +179,28 @@ export class TwinSegment implements SegmentFile {
 
   #grow(required: number): void {
     const wanted = Math.max(required, this.#allocated + this.#nextChunk);
-    const to = Math.min(roundUp(wanted), roundUp(this.reserveBytes));
+    let to = Math.min(roundUp(wanted), roundUp(this.reserveBytes));
     try {
-      this.#process.callNow('allocate', this.path, to - this.#allocated);
-      this.#process.fileSystem.takeSpace(to - this.#allocated, 'fallocate');
+      this.#take(to);
     } catch (error) {
-      throw this.#process.systemFailure('fallocate', this.path, error);
+      if ((error as { code?: unknown }).code !== 'ENOSPC' || roundUp(required) >= to) {
+        throw this.#process.systemFailure('fallocate', this.path, error);
+      }
+      to = roundUp(required);
+      try {
+        this.#take(to);
+      } catch (again) {
+        throw this.#process.systemFailure('fallocate', this.path, again);
+      }
     }
     this.file.allocate(to);
     this.#allocated = to;
     this.#nextChunk = Math.min(2 * this.#nextChunk, MAX_CHUNK_BYTES);
+  }
+
+  #take(to: number): void {
+    this.#process.callNow('allocate', this.path, to - this.#allocated);
+    this.#process.fileSystem.takeSpace(to - this.#allocated, 'fallocate');
   }
 
   #refuseClosedDisk(): void {
