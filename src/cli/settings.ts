@@ -112,6 +112,7 @@ const TOPIC_SETTINGS: Readonly<Record<string, Reader<unknown>>> = {
   retentionBytes: within(orNone(bytes), LOG_RANGES.retentionBytes),
   indexIntervalBytes: within(bytes, LOG_RANGES.indexIntervalBytes),
   maxBatchBytes: within(bytes, LOG_RANGES.maxBatchBytes),
+  producerIdExpirationMs: within(integer, LOG_RANGES.producerIdExpirationMs),
 };
 
 function topicName(value: unknown): string {
@@ -189,7 +190,7 @@ export const SETTINGS: readonly Setting[] = [
   {
     key: 'topics',
     flag: '--topic <spec>',
-    help: 'a topic, name:partitions=3,flush=sync (also segmentBytes, segmentMs, segmentJitterMs, retentionMs, retentionBytes, indexIntervalBytes, maxBatchBytes); may be repeated',
+    help: 'a topic, name:partitions=3,flush=sync (also segmentBytes, segmentMs, segmentJitterMs, retentionMs, retentionBytes, indexIntervalBytes, maxBatchBytes, producerIdExpirationMs); may be repeated',
     read: topics,
     isList: true,
     repeats: true,

@@ -164,7 +164,6 @@ export class Checkpointer {
 }
 
 function takeWork(log: PartitionLog, closing: boolean): LogWork {
-  log.producers.expire(Date.now(), log.options.producerIdExpirationMs);
-  const snapshot = log.producers.capture(closing ? 'now' : 'roll');
+  const snapshot = log.captureProducers(closing ? 'now' : 'roll');
   return { log, work: log.segments.takeWork(), state: log.state(), snapshot };
 }

@@ -57,7 +57,7 @@ import type {
 import { LogReader } from './log-reader.js';
 import type { LogSegments } from './log-segments.js';
 import type { LogOptions } from './options.js';
-import type { PartitionProducers } from './partition-producers.js';
+import type { PartitionProducers, SnapshotWork } from './partition-producers.js';
 import { retentionPoint } from './retention.js';
 
 /** So that deletions do not crowd out a checkpoint, which waits for them. */
@@ -311,7 +311,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     this.#producers.checkMarker(producerId, producerEpoch, coordinatorEpoch, this.name);
     const baseOffset = this.#end;
     const marker = { result, coordinatorEpoch };
-    const batch = encodeMarker(producerId, producerEpoch, marker, baseOffset, epoch, Date.now());
+    const batch = encodeMarker(producerId, producerEpoch, marker, baseOffset, epoch, this.#host.now());
     this.#store(batch, 0, batch.length, baseOffset + 1, 'sync');
     return { baseOffset, lastOffset: baseOffset };
   }
@@ -582,6 +582,12 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
 
   noteCompacted(to: number): void {
     this.#compactedTo = Math.max(this.#compactedTo, to);
+  }
+
+  /** Forgets producers that were idle for too long. @returns the snapshot that is due */
+  captureProducers(need: 'roll' | 'now'): SnapshotWork | undefined {
+    this.#producers.expire(this.#host.now(), this.options.producerIdExpirationMs);
+    return this.#producers.capture(need);
   }
 
   epochFile(): Buffer {

@@ -81,7 +81,7 @@ export const LOG_RANGES = {
   retentionBytes: [-1, Number.MAX_SAFE_INTEGER],
   indexIntervalBytes: [64, MIB],
   maxBatchBytes: [KIB, MAX_STORED_BATCH_BYTES],
-  producerIdExpirationMs: [60_000, 3650 * DAY_MS],
+  producerIdExpirationMs: [60_000, MAX_MS],
   minCompactionLagMs: [0, MAX_MS],
   deleteRetentionMs: [0, MAX_MS],
 } as const satisfies Readonly<Partial<Record<keyof LogOptions, Range>>>;
