@@ -25,12 +25,15 @@ export type { FlushMode } from './disk/disk.js';
 export { type FailingKind, Trace, type TraceEvent, type TraceFault, type TraceKind } from './disk/trace.js';
 export { ERROR_CODES, type ErrorCode, VarveError } from './errors.js';
 export {
+  type AbortedRange,
   type AppendedRange,
   ControlKind,
   type CutBytes,
   type DamageReport,
+  type Isolation,
   type Log,
   type LogPosition,
+  type ReadLimit,
   type ReadOptions,
   type ReadResult,
   type ReadViewsResult,
@@ -48,4 +51,5 @@ export {
 } from './record/decode.js';
 export type { RecordVisitor } from './record/record-visitor.js';
 export type { EpochEnd, HardState, LogView } from './raft/types.js';
+export type { TransactionResult } from './record/transaction-marker.js';
 export { COMPRESSIONS, type Compression, type Header, type Record, type RecordInput } from './record/types.js';

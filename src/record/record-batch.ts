@@ -50,7 +50,6 @@ export const LENGTH_OVERHEAD = 12;
 export const CRC_START = ATTRIBUTES_AT;
 
 export const MAGIC = 2;
-export const NO_PRODUCER_ID = -1;
 
 export const CODEC_MASK = 0x07;
 export const LOG_APPEND_TIME_BIT = 0x08;
@@ -181,9 +180,9 @@ export function maxTimestampAt(buf: Buffer, pos: number): number {
   return readSafeInt64(buf, pos + MAX_TIMESTAMP_AT, 'max timestamp');
 }
 
-/** True for batches of an idempotent producer, and for transaction markers. Looks at one half of the id only. */
+/** True for batches of an idempotent producer, and for transaction markers: ids below 0 are none. Looks at the sign only. */
 export function hasProducerAt(buf: Buffer, pos: number): boolean {
-  return buf.readInt32BE(pos + PRODUCER_ID_AT) >= 0;
+  return buf[pos + PRODUCER_ID_AT]! < 0x80;
 }
 
 /** −1: none. */

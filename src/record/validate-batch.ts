@@ -30,7 +30,7 @@ import {
   MAGIC,
   magicAt,
   maxTimestampAt,
-  NO_PRODUCER_ID,
+  PRODUCER_ID_AT,
   producerEpochAt,
   producerIdAt,
   recordCountAt,
@@ -108,9 +108,9 @@ function checkProducer(buf: Buffer, pos: number): void {
       `record batch at position ${pos}: producer ${producerIdAt(buf, pos)} with epoch ${epoch} and sequence ${sequence}; both start at 0`,
     );
   }
-  const producerId = producerIdAt(buf, pos);
-  if (producerId !== NO_PRODUCER_ID || isTransactionalAt(buf, pos)) {
-    const what = producerId === NO_PRODUCER_ID ? 'transactional, but without a producer id' : `producer ${producerId}`;
+  const isNone = buf.readInt32BE(pos + PRODUCER_ID_AT) === -1 && buf.readInt32BE(pos + PRODUCER_ID_AT + 4) === -1;
+  if (!isNone || isTransactionalAt(buf, pos)) {
+    const what = isNone ? 'transactional, but without a producer id' : `producer ${producerIdAt(buf, pos)}`;
     throw new VarveError('INVALID_BATCH', `record batch at position ${pos}: ${what}; producer ids start at 0`);
   }
 }
@@ -164,7 +164,7 @@ export function checkStructure(buf: Buffer, pos: number, limit: number, maxBatch
   // Read for their range checks.
   baseTimestampAt(buf, pos);
   maxTimestampAt(buf, pos);
-  producerIdAt(buf, pos);
+  if (hasProducerAt(buf, pos)) producerIdAt(buf, pos);
   return size;
 }
 
