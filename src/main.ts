@@ -38,6 +38,8 @@ export {
   type ReadResult,
   type ReadViewsResult,
   type RecoveryReport,
+  type VerifyOptions,
+  type VerifyReport,
 } from './log/log.js';
 export type { LogOptions, StoreOptions } from './log/options.js';
 export { formatStore, type OpenLogOptions, openStore, type Store, type StoreStats } from './log/store.js';

@@ -21,7 +21,7 @@ import { logFileName, parseLogFileName, type SegmentName, sameSegment, setAsideN
 import type { DamagedRange } from '../segment/segment.js';
 import { SegmentIndexes } from '../segment/segment-indexes.js';
 import { type CutBytes, damageOf, type RecoveryReport } from './recovery-report.js';
-import { type ScanStart, type SegmentScan, scanSegment } from './segment-scan.js';
+import { faultText, type ScanStart, type SegmentScan, scanSegment } from './segment-scan.js';
 
 const REWRITE_BYTES = 4 * 1024 * 1024;
 const DEFAULT_INDEX_INTERVAL_BYTES = 4096;
@@ -365,17 +365,4 @@ class LogRecovery {
 
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, each) => total + each, 0);
-}
-
-function faultText(end: string): string {
-  switch (end) {
-    case 'short':
-      return 'a batch is missing or cut short';
-    case 'malformed':
-      return 'a batch header cannot be right';
-    case 'bad-crc':
-      return "a batch's CRC32C does not match";
-    default:
-      return 'a batch does not continue the one before it';
-  }
 }

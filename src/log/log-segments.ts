@@ -19,12 +19,14 @@ import {
   setAsideName,
 } from '../segment/file-names.js';
 import type { MappedSegments } from '../segment/mapped-segments.js';
-import { Segment, type SegmentParts } from '../segment/segment.js';
+import type { SealIdentity } from '../segment/seal.js';
+import { type DamagedRange, Segment, type SegmentParts } from '../segment/segment.js';
 import { SegmentIndexes } from '../segment/segment-indexes.js';
 import { SegmentList } from '../segment/segment-list.js';
 import type { LogOptions } from './options.js';
 import { isDueToRoll, rollAfterMs } from './retention.js';
 import { SegmentFiles } from './segment-files.js';
+import { sealSegment } from './segment-sealing.js';
 
 /** Index entries keep offsets and positions relative to the segment in 32 bits. */
 export const MAX_SEGMENT_OFFSETS = 0xffff_0000;
@@ -70,6 +72,7 @@ export interface LogSegmentsParts {
 export class LogSegments {
   readonly list: SegmentList;
   readonly directory: string;
+  readonly #log: Pick<LogState, 'topicId' | 'partition'>;
   readonly #disk: Disk;
   readonly #options: LogOptions;
   readonly #mapped: MappedSegments;
@@ -81,10 +84,12 @@ export class LogSegments {
   #rollAfter = { base: -1, ms: 0 };
   #aside: SetAside[] = [];
   #directoryChanged = false;
+  #hasNews = false;
   /** Part of work that was taken and is not done. */
   readonly #sealing = new Set<Segment>();
 
-  private constructor(parts: LogSegmentsParts, names: Set<string>) {
+  private constructor(parts: LogSegmentsParts, log: Pick<LogState, 'topicId' | 'partition'>, names: Set<string>) {
+    this.#log = log;
     const { disk, directory, options, maxRunBytes, mapped, now } = parts;
     this.#now = now;
     this.#disk = disk;
@@ -113,7 +118,7 @@ export class LogSegments {
     }
     // Compaction was ended before they counted: nobody refers to them.
     if (unfinished.length > 0) await disk.removeFiles(unfinished.flatMap((file) => pathsOf(`${directory}/${file}`)));
-    const segments = new LogSegments(parts, new Set(names));
+    const segments = new LogSegments(parts, state, new Set(names));
     let place = 0;
     for (const [i, row] of state.segments.entries()) {
       const end = state.segments[i + 1]?.base ?? state.end;
@@ -212,7 +217,8 @@ export class LogSegments {
       firstAppend: replaced[0]!.firstAppend,
       lastAppend: replaced.at(-1)!.lastAppend,
       isActive: false,
-      sealed: true,
+      // The next checkpoint does it.
+      sealed: false,
     });
     this.#names.add(logFileName(name));
     const shift = this.list.replace(replaced, segment);
@@ -259,6 +265,7 @@ export class LogSegments {
     for (const segment of unsealed) this.#sealing.add(segment);
     const directoryChanged = this.#directoryChanged;
     this.#directoryChanged = false;
+    this.#hasNews = false;
     return { dirty, sealed, aside: [...this.#aside], directoryChanged };
   }
 
@@ -266,7 +273,8 @@ export class LogSegments {
   async doWork(work: SegmentWork): Promise<void> {
     for (const segment of work.dirty) if (!segment.isClosed) await segment.file.sync();
     for (const { segment, length } of work.sealed) {
-      if (!segment.isClosed && segment.length === length) await this.#seal(segment);
+      if (segment.isClosed || segment.length !== length) continue;
+      await sealSegment(this.#disk, segment, this.identityOf(segment));
     }
     for (const entry of work.aside) {
       if (entry.renamed) continue;
@@ -294,11 +302,23 @@ export class LogSegments {
       segment.sealed = false;
     }
     this.#directoryChanged ||= work.directoryChanged;
+    this.#hasNews = true;
   }
 
-  /** Segments that ended and are not sealed yet. */
-  get hasUnsealed(): boolean {
+  identityOf({ base }: SegmentName): SealIdentity {
+    return { topicId: this.#log.topicId, partition: this.#log.partition, base };
+  }
+
+  /** Damage was found: reads of it are refused, and the next checkpoint says so. */
+  addDamage(segment: Segment, ranges: readonly DamagedRange[]): void {
+    segment.addDamage(ranges);
+    this.#hasNews = true;
+  }
+
+  /** There is something for a checkpoint that no journal record tells of. */
+  get hasNews(): boolean {
     const segments = this.list.all;
+    if (this.#hasNews) return true;
     for (let i = segments.length - 2; i >= 0; i--) if (isUnsealed(segments[i]!)) return true;
     return false;
   }
@@ -311,9 +331,7 @@ export class LogSegments {
   async finishWork(work: SegmentWork): Promise<void> {
     if (work.aside.length === 0) return;
     this.#aside = this.#aside.filter((entry) => !work.aside.includes(entry));
-    await this.#disk.removeFiles(
-      work.aside.flatMap(({ segment, path }) => [path, `${segment.stem}.index`, `${segment.stem}.timeindex`]),
-    );
+    await this.#disk.removeFiles(work.aside.flatMap(({ segment, path }) => [path, ...derivedFilesOf(segment.path)]));
     for (const { segment } of work.aside) this.#names.delete(logFileName(segment));
   }
 
@@ -327,16 +345,6 @@ export class LogSegments {
 
   close(): void {
     for (const segment of this.list.all) segment.close();
-  }
-
-  /** A fault in the log itself is no matter of the checkpoint: whoever reads it is told. */
-  async #seal(segment: Segment): Promise<void> {
-    try {
-      await segment.prepareLookup();
-      if (!segment.isClosed && segment.hasUnsavedIndexes) await segment.indexes.save(this.#disk, segment.stem);
-    } catch (error) {
-      if (!(error instanceof VarveError) || error.code !== 'CORRUPT_LOG') throw error;
-    }
   }
 
   #setAside(segment: Segment, generation: number): void {
@@ -448,8 +456,12 @@ function filesOf(segment: Segment): string[] {
 
 /** All files of the segment whose .log file this is. */
 export function pathsOf(path: string): string[] {
+  return [path, ...derivedFilesOf(path)];
+}
+
+function derivedFilesOf(path: string): string[] {
   const stem = path.slice(0, -'.log'.length);
-  return [path, `${stem}.index`, `${stem}.timeindex`];
+  return [`${stem}.index`, `${stem}.timeindex`, `${stem}.seal`];
 }
 
 /** A damaged one stays as it is. */

@@ -10,7 +10,7 @@ import type { TransactionResult } from '../record/transaction-marker.js';
 import type { Compression, Record, RecordInput } from '../record/types.js';
 import type { CompactionReport } from './compaction-report.js';
 import type { LogOptions } from './options.js';
-import type { RecoveryReport } from './recovery-report.js';
+import type { DamageReport, RecoveryReport } from './recovery-report.js';
 
 export type { CutBytes, DamageReport, LogPosition, RecoveryReport } from './recovery-report.js';
 
@@ -61,6 +61,23 @@ export interface ReadResult {
   /** Where to read on; moves over control batches even when `records` is empty. */
   readonly nextOffset: number;
   readonly highWatermark: number;
+}
+
+export interface VerifyOptions {
+  readonly signal?: AbortSignal;
+  /** Reads no faster than this. Default: as fast as the disk gives. */
+  readonly bytesPerSecond?: number;
+}
+
+export interface VerifyReport {
+  /** What was looked at, and is no damage. Segments that were deleted meanwhile are left out. */
+  readonly segments: number;
+  readonly batches: number;
+  readonly bytes: number;
+  /** Found now: what opening the log or an earlier call found already is left out. */
+  readonly damaged: readonly DamageReport[];
+  /** Base offsets of segments that had no readable seal: every batch checked out, and they have one now. */
+  readonly resealed: readonly number[];
 }
 
 export interface Log extends LogView {
@@ -158,6 +175,14 @@ export interface Log extends LogView {
   read(offset: number, options?: ReadOptions): Promise<ReadResult>;
   /** First offset below the high watermark whose record timestamp is ≥ `timestamp`; undefined if there is none. */
   offsetForTimestamp(timestamp: number): Promise<{ readonly offset: number; readonly timestamp: number } | undefined>;
+
+  /**
+   * Reads every segment that has ended from its file and checks each batch, and all of them against the segment's seal.
+   * Damage is reported, remembered (reads of the range fail with CORRUPT_LOG from now on, also after a restart), and never
+   * cut off. Appends and reads go on meanwhile.
+   * @throws VarveError CLOSED, INVALID_ARGUMENT; the signal's reason when it is aborted
+   */
+  verify(options?: VerifyOptions): Promise<VerifyReport>;
 
   // ---- embedded use: one replica, the high watermark follows durable (sync) or written (async, none) ----
 

@@ -53,9 +53,12 @@ import type {
   ReadResult,
   ReadViewsResult,
   RecoveryReport,
+  VerifyOptions,
+  VerifyReport,
 } from './log.js';
 import { LogReader } from './log-reader.js';
 import type { LogSegments } from './log-segments.js';
+import { verifyLog } from './log-verification.js';
 import type { LogOptions } from './options.js';
 import type { PartitionProducers, SnapshotWork } from './partition-producers.js';
 import { retentionPoint } from './retention.js';
@@ -444,6 +447,18 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     return this.#reader.offsetForTimestamp(timestamp);
   }
 
+  async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
+    this.checkOpen();
+    return verifyLog(this.#segments, options, {
+      disk: this.#host.disk,
+      epochAt: (offset) => (offset < this.#start ? undefined : this.#epochs.epochAt(offset)),
+      checkOpen: () => this.checkOpen(),
+      onDamage: () => {
+        this.#locator.hasDamage = true;
+      },
+    });
+  }
+
   // ---- embedded use ----
 
   append(
@@ -515,7 +530,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
       // Tried again at the next turn.
       if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') throw error;
     }
-    return this.#segments.hasUnsealed;
+    return this.#segments.hasNews;
   }
 
   /** Deletes what is not to be kept, a bounded number of segments a turn; a replicated log is told by its leader. */

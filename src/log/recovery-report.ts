@@ -3,6 +3,7 @@
  * stands in it: bytes cut off, bytes written again, files set aside, indexes rebuilt.
  */
 import type { LogState } from '../journal/log-state.js';
+import type { DamagedRange } from '../segment/segment.js';
 
 /** A place in a log: in which segment, at which byte of its file, and the offset of the record that begins there. */
 export interface LogPosition {
@@ -85,12 +86,9 @@ export function cleanReport(state: LogState, checkpoint = 0): RecoveryReport {
 }
 
 export function damageOf(state: LogState): DamageReport[] {
-  return state.segments.flatMap((segment) =>
-    (segment.damaged ?? []).map(({ from, to, reason }) => ({
-      segmentBaseOffset: segment.base,
-      position: from,
-      endPosition: to,
-      reason,
-    })),
-  );
+  return state.segments.flatMap(({ base, damaged }) => damageReports(base, damaged ?? []));
+}
+
+export function damageReports(segmentBaseOffset: number, damaged: readonly DamagedRange[]): DamageReport[] {
+  return damaged.map(({ from, to, reason }) => ({ segmentBaseOffset, position: from, endPosition: to, reason }));
 }

@@ -6,7 +6,7 @@
  *      <base offset>.log                     base offset: 20 digits
  *      <base offset>.<generation>.log        the same, where the plain name was still taken by a file that a truncation cut off
  *      <base offset>.<10^12 + n>.log         compacted n times; beginning with the same offset
- *      ….index  ….timeindex                  of the segment with the same stem
+ *      ….index  ….timeindex  ….seal          of the segment with the same stem
  *      <base offset>.txnindex                aborted transactions; below the high watermark, so never cut
  *      <offset>.snapshot                     producer state at that offset; likewise
  *      <log file>.<generation>.truncated     cut off by a truncation; removed after the next checkpoint

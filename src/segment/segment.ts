@@ -154,6 +154,11 @@ export class Segment implements SegmentName, Evictable {
     return this.#indexes?.dirty ?? false;
   }
 
+  /** A page of its mapping was lost. */
+  get isPoisoned(): boolean {
+    return this.#file?.poisoned ?? false;
+  }
+
   get isClosed(): boolean {
     return this.#closed;
   }
