@@ -488,6 +488,8 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
       // Without space for a new segment, the active one is left out.
       if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') throw this.#host.fail(error);
     }
+    // What was accepted by now is to be compacted, which asks for its being durable.
+    await this.#journal.flush();
     return this.#host.compact(this);
   }
 

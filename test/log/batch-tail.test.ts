@@ -57,3 +57,14 @@ test('the ring knows the last batches, whatever was pushed and truncated', () =>
     { numRuns: 50 },
   );
 });
+
+test('batches that compaction moved are found where they are now, those it rewrote are not known any more', () => {
+  const tail = new BatchTail();
+  for (let offset = 0; offset < 40; offset++) tail.push(offset, offset * 100);
+  tail.moved(30, -2500);
+  expect(tail.slotOf(29)).toBe(-1);
+  expect(tail.placeAt(tail.slotOf(30))).toBe(500);
+  expect(tail.placeAt(tail.slotOf(39))).toBe(1400);
+  tail.push(40, 1500);
+  expect(tail.lastSlotUpTo(700, tail.slotOf(30))).toBe(tail.slotOf(32));
+});
