@@ -15,6 +15,7 @@ import { captureEnvironment } from '../environment.js';
 import { durabilityDoubts, fileSystemOf, Yardstick } from '../yardstick.js';
 import { spread } from '../statistics.js';
 import { appendCosts } from './append-cost.js';
+import { directFlushes } from './direct-flush.js';
 import { durableAppends } from './durable-appends.js';
 import { groupCommits } from './group-commit.js';
 import { findPeers } from './peers.js';
@@ -65,7 +66,10 @@ async function main(): Promise<number> {
   try {
     given = settings();
     const peers = findPeers((line) => console.log(line));
-    scenarios = chosen([...durableAppends(peers), ...groupCommits(), ...appendCosts(), ...scanCosts()], given.only);
+    scenarios = chosen(
+      [...durableAppends(peers), ...groupCommits(), ...directFlushes(), ...appendCosts(), ...scanCosts()],
+      given.only,
+    );
   } catch (error) {
     console.error(`bench:store: ${(error as Error).message}`);
     return 2;

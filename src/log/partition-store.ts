@@ -199,6 +199,9 @@ export class Store {
         journalChecksum: found.journalEnd.checksum,
         logs: [...found.states.values()],
       });
+      // Twice, so that the one before is of this opening as well. An older one would be of no use: the files that its part
+      // of the journal names may be gone, and after an unclean stop the generations went up without a record.
+      await ground.disk.replaceFile(CHECKPOINT_FILE, checkpoint, { keepPrevious: true });
       await ground.disk.replaceFile(CHECKPOINT_FILE, checkpoint, { keepPrevious: true });
       await ground.disk.removeFiles(found.setAside);
       const store = new Store(ground, options, meta, { ...found, sequence });
