@@ -409,6 +409,7 @@ std::optional<Failure> Journal::write_sealed() {
   if (const int error = write_all(file_.file, pieces.data(), pieces.size(), from); error != 0) {
     return final_failure("write", file_.path, error);
   }
+  if (auto failure = group_.unreadable()) return failure;
   const uint64_t padded = group_.padded_bytes();
   checksum_ = group_.checksum();
   lsn_ += padded;

@@ -1,5 +1,7 @@
 #include "journal_group.h"
 
+#include <limits.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -11,6 +13,9 @@ namespace {
 
 // A piece of a gathered write costs about as much as copying this much.
 constexpr uint64_t kCopyBelowBytes = 4096;
+// A few pieces more than one gathered write takes: then as many payloads of up to this size are copied.
+constexpr uint64_t kCopyToFitBytes = 64 << 10;
+constexpr size_t kCopyToFit = 64;
 
 constexpr uint8_t kPadding[kJournalBlockBytes] = {};
 
@@ -90,12 +95,32 @@ void JournalGroup::append_piece(const uint8_t* data, size_t length) {
   pieces_.push_back({const_cast<uint8_t*>(data), length});
 }
 
-std::optional<Failure> JournalGroup::seal(const GroupPlace& place) {
-  size_t staged = kJournalBlockBytes + sizeof(JournalGroupHeader);
-  for (const Member& member : records_) {
-    staged += sizeof(JournalRecordHeader);
-    if (member.record.length < kCopyBelowBytes) staged += member.record.length;
+// Returns the bytes that are to be staged: headers, and the payloads that are copied.
+size_t JournalGroup::choose_copied() {
+  size_t staged = kJournalBlockBytes + sizeof(JournalGroupHeader) + records_.size() * sizeof(JournalRecordHeader);
+  // What is staged between two payloads is one piece; the padding is another.
+  size_t pieces = 2;
+  for (Member& member : records_) {
+    member.copied = member.record.length < kCopyBelowBytes;
+    if (member.copied) {
+      staged += member.record.length;
+    } else {
+      pieces += 2;
+    }
   }
+  if (pieces > IOV_MAX && pieces <= IOV_MAX + 2 * kCopyToFit) {
+    for (auto member = records_.rbegin(); member != records_.rend() && pieces > IOV_MAX; ++member) {
+      if (member->copied || member->record.length > kCopyToFitBytes) continue;
+      member->copied = true;
+      staged += member->record.length;
+      pieces -= 2;
+    }
+  }
+  return staged;
+}
+
+std::optional<Failure> JournalGroup::seal(const GroupPlace& place) {
+  const size_t staged = choose_copied();
   if (staging_.size() < staged) staging_.resize(staged);
   pieces_.clear();
   uint8_t* next = staging_.data();
@@ -131,20 +156,26 @@ std::optional<Failure> JournalGroup::seal(const GroupPlace& place) {
     append_piece(next, sizeof header);
     next += sizeof header;
     const uint8_t* payload = payload_of(member.record);
-    if (member.record.length < kCopyBelowBytes) {
+    if (member.copied) {
       if (member.record.length > 0) std::memcpy(next, payload, member.record.length);
       append_piece(next, member.record.length);
       next += member.record.length;
     } else {
       append_piece(payload, member.record.length);
     }
-    // Zeros mapped over an unreadable page must not become the journal's truth.
-    if (member.record.segment && member.record.segment->poisoned()) return unreadable_page(*member.record.segment.get());
   }
   group.checksum = checksum;
   std::memcpy(group_at, &group, sizeof group);
   append_piece(kPadding, padded_bytes() - content_bytes_);
   checksum_ = checksum;
+  return unreadable();
+}
+
+std::optional<Failure> JournalGroup::unreadable() const {
+  for (const Member& member : records_) {
+    const MappedSegment* const segment = member.record.segment.get();
+    if (segment != nullptr && segment->poisoned()) return unreadable_page(*segment);
+  }
   return std::nullopt;
 }
 

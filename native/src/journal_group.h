@@ -69,6 +69,9 @@ class JournalGroup {
 
   // Encodes the group. The pieces stay valid until `clear`; the caller may alter them.
   std::optional<Failure> seal(const GroupPlace& place);
+  // Set once a page of a segment that the group takes bytes from could not be read: zeros may stand in for it. Sealing asks;
+  // ask again when the pieces were written, since only then were all of them read.
+  std::optional<Failure> unreadable() const;
   std::span<iovec> pieces() { return pieces_; }
   uint32_t checksum() const { return checksum_; }
 
@@ -78,6 +81,7 @@ class JournalGroup {
   struct Member {
     PendingRecord record;
     LogIdentity identity;
+    bool copied = false;
   };
   // The group's last stored record of a log.
   struct Tail {
@@ -86,6 +90,7 @@ class JournalGroup {
   };
 
   Member* joinable(const PendingRecord& record);
+  size_t choose_copied();
   void append_piece(const uint8_t* data, size_t length);
 
   const Identity directory_id_;

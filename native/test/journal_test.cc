@@ -1,5 +1,7 @@
 #include "journal.h"
 
+#include <limits.h>
+
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -90,7 +92,8 @@ std::vector<ReadGroup> read_chain(const std::string& directory, uint64_t first, 
 // A journal in a directory of its own, with everything it needs.
 class Fixture {
  public:
-  explicit Fixture(uint64_t file_bytes = 64 << 10, uint64_t async_max_ms = 1 << 30, uint64_t max_group_bytes = 1 << 20) {
+  explicit Fixture(uint64_t file_bytes = 64 << 10, uint64_t async_max_ms = 1 << 30, uint64_t max_group_bytes = 1 << 20,
+                   uint64_t direct_flush_bytes = 0, uint64_t direct_mark_max_ms = 1 << 30) {
     JournalConfig config;
     config.directory = directory.path();
     config.directory_id = kDirectoryId;
@@ -99,6 +102,8 @@ class Fixture {
     config.max_group_bytes = max_group_bytes;
     config.async_max_ms = async_max_ms;
     config.async_max_bytes = 1 << 30;
+    config.direct_flush_bytes = direct_flush_bytes;
+    config.direct_mark_max_ms = direct_mark_max_ms;
     journal = std::make_unique<Journal>(config, background, health, [this] {
       const std::lock_guard lock(mutex_);
       notified_++;
@@ -250,6 +255,102 @@ TEST_CASE("stored records that continue each other become one; another log, gene
   }
 }
 
+TEST_CASE("a group of 512 partitions is one gathered write, whatever is pending in each") {
+  TemporaryDirectory directory;
+  SegmentRef segment;
+  REQUIRE(!MappedSegment::create(directory.file("0.log"), 16 << 20,
+                                 std::make_shared<SegmentGround>(std::make_shared<Health>()), segment));
+  const std::vector<uint8_t> bytes(8192, 7);
+  for (const size_t pending : {size_t{128}, size_t{4096}, size_t{8192}}) {
+    JournalGroup group(kDirectoryId, 64 << 20);
+    for (uint32_t log = 0; log < 512; log++) {
+      PendingRecord record;
+      record.log = log;
+      REQUIRE(!segment->append(bytes.data(), pending, record.position));
+      record.length = pending;
+      record.segment = SegmentRef(segment);
+      group.add(std::move(record), {{1}, log});
+    }
+    REQUIRE(!group.seal({1, 0, 0, 0, true}));
+    CHECK(group.pieces().size() <= IOV_MAX);
+    uint64_t written = 0;
+    for (const iovec& piece : group.pieces()) written += piece.iov_len;
+    CHECK(written == kJournalBlockBytes + group.padded_bytes());
+  }
+}
+
+TEST_CASE("a large run of batches is flushed in its segment; its mark leads the next group") {
+  Fixture fixture(8 << 20, 1 << 30, 1 << 20, 50000);
+  SegmentRef a;
+  REQUIRE(!MappedSegment::create(fixture.directory.file("a.log"), 1 << 20, std::make_shared<SegmentGround>(fixture.health), a));
+  const std::vector<uint8_t> bytes(200000, 9);
+  uint64_t position = 0;
+  REQUIRE(!a->append(bytes.data(), bytes.size(), position));
+  const uint32_t log = fixture.journal->register_log({{1}, 0});
+  fixture.await_durable(fixture.append_stored(log, a, 0, 100, FlushMode::sync));
+  fixture.append_stored(log, a, 100, 60000, FlushMode::none);
+  fixture.await_durable(fixture.append_stored(log, a, 60100, 60000, FlushMode::sync));
+  fixture.await_durable(fixture.append_stored(log, a, 120100, 60000, FlushMode::sync));
+  CHECK(fixture.read().size() == 1);
+  // Another kind of record parts runs; so the batches behind it are journalled.
+  fixture.append(log, bytes_of("truncation"), FlushMode::sync, 3);
+  fixture.await_durable(fixture.append_stored(log, a, 180100, 1000, FlushMode::sync));
+  std::vector<uint16_t> types;
+  for (const auto& group : fixture.read()) {
+    for (const auto& record : group.records) types.push_back(record.header.type);
+  }
+  CHECK(types == std::vector<uint16_t>{1, 6, 3, 1});
+  const auto counters = fixture.journal->counters();
+  CHECK(counters.direct_flushes == 2);
+  CHECK(counters.direct_bytes == 180000);
+  CHECK(counters.pending_bytes == 0);
+  const auto chain = fixture.read();
+  CHECK(chain[1].records[0].header.position == 180100);
+  CHECK(chain[1].records[0].payload.empty());
+}
+
+TEST_CASE("the mark of a direct flush is written by the journal's own clock, and at the latest when it is closed") {
+  for (const bool by_clock : {true, false}) {
+    Fixture fixture(8 << 20, 1 << 30, 1 << 20, 1000, by_clock ? 1 : 1 << 30);
+    SegmentRef a;
+    REQUIRE(!MappedSegment::create(fixture.directory.file("a.log"), 1 << 20, std::make_shared<SegmentGround>(fixture.health), a));
+    const std::vector<uint8_t> bytes(20000, 9);
+    uint64_t position = 0;
+    REQUIRE(!a->append(bytes.data(), bytes.size(), position));
+    const uint32_t log = fixture.journal->register_log({{1}, 0});
+    fixture.await_durable(fixture.append_stored(log, a, 0, 100, FlushMode::sync));
+    const auto before = fixture.journal->counters();
+    fixture.await_durable(fixture.append_stored(log, a, 100, 10000, FlushMode::sync));
+    if (by_clock) {
+      while (fixture.journal->counters().syncs < before.syncs + 2) std::this_thread::yield();
+    } else {
+      fixture.journal->stop(true);
+    }
+    const auto chain = fixture.read();
+    REQUIRE(chain.size() == 2);
+    CHECK(chain[1].records[0].header.type == kDurableMarkRecordType);
+  }
+}
+
+TEST_CASE("a direct flush comes after a sync of the groups that were written without one") {
+  Fixture fixture(8 << 20, 1 << 30, 4 << 20, 50000);
+  SegmentRef a;
+  REQUIRE(!MappedSegment::create(fixture.directory.file("a.log"), 1 << 20, std::make_shared<SegmentGround>(fixture.health), a));
+  const std::vector<uint8_t> bytes(100000, 9);
+  uint64_t position = 0;
+  REQUIRE(!a->append(bytes.data(), bytes.size(), position));
+  const uint32_t log = fixture.journal->register_log({{1}, 0});
+  const uint32_t other = fixture.journal->register_log({{2}, 0});
+  fixture.await_durable(fixture.append_stored(log, a, 0, 100, FlushMode::sync));
+  for (int i = 0; i < 20; i++) fixture.append(other, std::vector<uint8_t>(100000, 1), FlushMode::none);
+  const auto before = fixture.journal->counters();
+  fixture.await_durable(fixture.append_stored(log, a, 100, 60000, FlushMode::sync));
+  const auto after = fixture.journal->counters();
+  CHECK(after.direct_syncs - before.direct_syncs == 1);
+  CHECK(after.syncs - before.syncs == 2);
+  CHECK(after.pending_bytes == 0);
+}
+
 TEST_CASE("a group is no larger than its limit, unless one record is") {
   Fixture fixture(8 << 20, 1 << 30, 64 << 10);
   const uint32_t log = fixture.journal->register_log({});
@@ -282,6 +383,26 @@ TEST_CASE("async records are synced by the journal's own clock") {
   fixture.await_durable(fixture.append(log, bytes_of("a"), FlushMode::async));
   fixture.append(log, bytes_of("none"), FlushMode::none);
   fixture.await_durable(fixture.append(log, bytes_of("b"), FlushMode::async));
+}
+
+TEST_CASE("a flush or a stop that is asked for while the thread is still awake after a sync is not lost") {
+  std::mt19937 random(7);
+  for (int round = 0; round < 20; round++) {
+    Fixture fixture(8 << 20);
+    const uint32_t log = fixture.journal->register_log({});
+    for (int i = 0; i < 50; i++) {
+      const uint64_t ticket = fixture.append(log, bytes_of("sync"), FlushMode::sync);
+      const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 300);
+      while (std::chrono::steady_clock::now() < until) {
+      }
+      fixture.append(log, bytes_of("none"), FlushMode::none);
+      fixture.await_durable(ticket);
+      fixture.await_durable(fixture.journal->request_flush());
+    }
+    fixture.await_durable(fixture.append(log, bytes_of("last"), FlushMode::sync));
+    fixture.journal->stop(round % 2 == 0);
+    CHECK(fixture.journal->progress().stopped);
+  }
 }
 
 TEST_CASE("records that ask for no sync are written when enough are pending, and covered by the next sync") {
