@@ -20,6 +20,7 @@ import { ProducerState } from './producer-state.js';
 
 /** Files whose entries are kept in memory after they were asked for. */
 const MAX_LOADED_FILES = 16;
+const REBUILD_ATTEMPTS = 3;
 
 export interface TxnFilesWork {
   /** All files, as the snapshot is to name them. */
@@ -177,18 +178,26 @@ export class AbortedTransactions {
 
   /** From the batches: those of markers from `base` up to where the next file or segment begins. */
   async #rebuild(base: number): Promise<AbortedTransaction[]> {
-    const segments = this.#segments.all;
+    for (let attempt = 1; ; attempt++) {
+      const { entries, isWhole } = await this.#replay(base);
+      // Compaction may have put another file in the place of one that was about to be read.
+      if (isWhole || attempt === REBUILD_ATTEMPTS) return entries;
+    }
+  }
+
+  async #replay(base: number): Promise<{ readonly entries: AbortedTransaction[]; readonly isWhole: boolean }> {
+    const segments = [...this.#segments.all];
     const bases = [...segments, ...this.#files].map((each) => each.base).filter((each) => each > base);
     const end = Math.min(this.#filed, ...bases);
     const producers = new ProducerState(0);
     const entries: AbortedTransaction[] = [];
-    await replayBatches(this.#disk, segments, segments[0]!.base, end, (bytes, position) => {
+    const isWhole = await replayBatches(this.#disk, segments, segments[0]!.base, end, (bytes, position) => {
       if (!hasProducerAt(bytes, position)) return;
       const aborted = producers.apply(bytes, position);
       if (aborted !== undefined && aborted.lastOffset >= base) entries.push(aborted);
       producers.commit(baseOffsetAt(bytes, position) + 1);
     });
-    return entries;
+    return { entries, isWhole };
   }
 
   #path(base: number): string {

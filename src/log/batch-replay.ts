@@ -14,21 +14,27 @@ const PIECE_BYTES = 16 * 1024 * 1024;
 const ALL_BATCHES = 0x7fff_ffff;
 const ANY = -1;
 
-/** Calls `visit` for the batches that begin in [from, to); `segments` are those of the log. */
+/**
+ * Calls `visit` for the batches that begin in [from, to); `segments` are those of the log.
+ * @returns false when a file was gone: retention or compaction took its segment meanwhile, or it is lost
+ */
 export async function replayBatches(
   disk: Disk,
   segments: readonly Segment[],
   from: number,
   to: number,
   visit: (bytes: Buffer, position: number) => void,
-): Promise<void> {
-  for (const segment of segments) {
+): Promise<boolean> {
+  let isWhole = true;
+  for (const segment of [...segments]) {
     if (segment.end <= from || segment.base >= to) continue;
     const start = from <= segment.base ? 0 : await positionOf(segment, from);
-    await replaySegment(disk, segment, start, (bytes, position, baseOffset) => {
+    const found = await replaySegment(disk, segment, start, (bytes, position, baseOffset) => {
       if (baseOffset >= from && baseOffset < to) visit(bytes, position);
     });
+    isWhole &&= found;
   }
+  return isWhole;
 }
 
 /** Where the batch that holds `offset` begins; 0 when damage keeps that from being known. */
@@ -47,14 +53,13 @@ async function replaySegment(
   segment: Segment,
   start: number,
   visit: (bytes: Buffer, position: number, baseOffset: number) => void,
-): Promise<void> {
+): Promise<boolean> {
   const { length } = segment;
   let position = start;
   let offset = ANY;
   while (position < length) {
     const bytes = await disk.readFile(segment.path, position, Math.min(PIECE_BYTES, length - position));
-    // Retention was faster.
-    if (bytes === undefined) return;
+    if (bytes === undefined) return false;
     const { validEnd, batches } = scanBatches(bytes, 0, bytes.length, offset, ANY, ALL_BATCHES);
     for (let i = 0; i < batches.length; i += SCAN_STRIDE) {
       visit(bytes, batches[i]!, batches[i + 2]!);
@@ -64,8 +69,9 @@ async function replaySegment(
     if (validEnd > 0) continue;
     const fault = position;
     const damage = segment.damaged.find((range) => fault >= range.from && fault < range.to);
-    if (damage === undefined) return;
+    if (damage === undefined) break;
     position = damage.to;
     offset = ANY;
   }
+  return true;
 }

@@ -388,6 +388,37 @@ describe('read_committed', () => {
     expect([records.map((record) => record.offset), nextOffset]).toEqual([[0, 1, 2], 4]);
   });
 
+  test('leaves out what was aborted and hands out what the same producer committed later, in one read', async () => {
+    const { log } = await openEmpty();
+    for (const [sequence, result] of [
+      [0, 'abort'],
+      [1, 'commit'],
+      [2, 'abort'],
+      [3, 'commit'],
+    ] as const) {
+      produce(log, 1, sequence, { transactional: true });
+      log.appendMarker(1, 0, result, 0);
+    }
+    produce(log, 1, 4);
+    await settle(log);
+    const { records } = await log.read(0, { isolation: 'read_committed' });
+    expect(records.map((record) => record.offset)).toEqual([2, 6, 8]);
+  });
+
+  test('knows of a transaction that was aborted long after the offsets that are read', async () => {
+    const { store, log, path } = await openEmpty();
+    produce(log, 1, 0, { transactional: true });
+    produce(log, 2, 0, { transactional: true });
+    log.appendMarker(2, 0, 'abort', 0);
+    for (let i = 0; i < 6; i++) produce(log, 3, i, { bytes: FILLER });
+    log.appendMarker(1, 0, 'abort', 0);
+    await store.close();
+    const { log: again } = await open(path);
+    const { abortedTransactions } = await again.readViews(0, { maxBytes: 1, isolation: 'read_committed' });
+    expect(abortedTransactions).toEqual([{ producerId: 1, firstOffset: 0 }]);
+    expect((await again.read(1, { maxBytes: 200, isolation: 'read_committed' })).records).toEqual([]);
+  });
+
   test('is a word of two: others are refused', async () => {
     const { log } = await openEmpty();
     await expect(log.read(0, { isolation: 'serializable' as never })).rejects.toMatchObject({

@@ -176,6 +176,8 @@ class Run {
   async #read(): Promise<void> {
     const { log, model } = this;
     const stable = log.lastStableOffset;
+    const all = await log.read(log.start, { maxBytes: 64 * MIB, isolation: 'read_committed' });
+    expect(all.records.map((record) => record.offset)).toEqual(model.committedOffsets(log.start, stable));
     for (const { base } of [...model.items, { base: log.start }]) {
       if (base < log.start || base > log.end) continue;
       const seen: number[] = [];
