@@ -39,10 +39,11 @@ interface OpenJournal extends Pair<Journal> {
 }
 
 /** @throws Error with the calls that led to the difference */
-export async function runDiskSequence(seed: number): Promise<void> {
+export async function runDiskSequence(seed: number): Promise<DiskCoverage> {
   const sequence = new DiskSequence(seed);
   try {
     await sequence.run();
+    return sequence.coverage;
   } catch (error) {
     throw new Error(`seed ${seed}: ${(error as Error).message}\n  ${sequence.calls.join('\n  ')}`, { cause: error });
   } finally {
@@ -50,8 +51,30 @@ export async function runDiskSequence(seed: number): Promise<void> {
   }
 }
 
+/** What a sequence came through. */
+export interface DiskCoverage {
+  readonly journalBytes: number;
+  readonly journalSyncs: number;
+  readonly fileRolls: number;
+  readonly recycledFiles: number;
+  readonly directFlushes: number;
+  readonly refusedCalls: number;
+  readonly failedJournals: number;
+  readonly reopenings: number;
+}
+
 class DiskSequence {
   readonly calls: string[] = [];
+  readonly coverage = {
+    journalBytes: 0,
+    journalSyncs: 0,
+    fileRolls: 0,
+    recycledFiles: 0,
+    directFlushes: 0,
+    refusedCalls: 0,
+    failedJournals: 0,
+    reopenings: 0,
+  };
   readonly #random: Prng;
   readonly #root = fastTemporaryDirectory();
   readonly #fileSystem = new TwinFileSystem();
@@ -89,6 +112,7 @@ class DiskSequence {
       await this.#compareOn('journal.close', this.#journal, (each) => each.close());
       await this.#settleJournal(this.#journal);
     }
+    this.#count();
     await this.#compare('close', (disk) => disk.close());
     for (const { native, twin } of this.#segments) for (const segment of [native, twin]) segment.close();
     this.#segments = [];
@@ -97,11 +121,23 @@ class DiskSequence {
     if (found !== undefined) throw new Error(`after closing, ${found}`);
   }
 
+  #count(): void {
+    const { coverage } = this;
+    coverage.reopenings++;
+    if (this.#journal === undefined) return;
+    const { writtenBytes, syncs, fileRolls, directFlushes } = this.#journal.twin.stats();
+    coverage.journalBytes += writtenBytes;
+    coverage.journalSyncs += syncs;
+    coverage.fileRolls += fileRolls;
+    coverage.directFlushes += directFlushes;
+    if (this.#journal.twinSays.at(-1)?.startsWith('failed')) coverage.failedJournals++;
+  }
+
   async #call(): Promise<void> {
     const dice = this.#random.below(100);
     if (dice < 32) return this.#coldCall();
     if (dice < 62) return this.#segmentCall();
-    if (dice < 97) return this.#journalCall();
+    if (dice < 95) return this.#journalCall();
     await this.#close();
     await this.#open();
   }
@@ -281,7 +317,10 @@ class DiskSequence {
         break;
       case 'recycle': {
         const number = this.#recycled + 1;
-        if (number < journal.twin.currentFileNumber) this.#recycled = number;
+        if (number < journal.twin.currentFileNumber) {
+          this.#recycled = number;
+          this.coverage.recycledFiles++;
+        }
         await this.#compareOn(`journal.recycle ${number}`, journal, (each) => each.recycle(number));
         break;
       }
@@ -327,7 +366,7 @@ class DiskSequence {
     const numbers = (await this.#twin.readDirectory('journal'))
       .map(({ name }) => parseJournalFileName(name))
       .filter((number) => number !== undefined);
-    const firstFileNumber = Math.max(0, ...numbers) + (random.chance(0.03) && numbers.length > 0 ? 0 : 1);
+    const firstFileNumber = Math.max(0, ...numbers) + (random.chance(0.1) && numbers.length > 0 ? 0 : 1);
     const spareFiles = numbers
       .filter(() => random.chance(0.5))
       .map((number) => `${String(number).padStart(20, '0')}.wal`);
@@ -388,10 +427,7 @@ class DiskSequence {
   // ---- comparing ----
 
   #sizeDifference(): string | undefined {
-    const twin = new Map(
-      [...this.#fileSystem.files()].map(([path, { length }]) => [path, path.endsWith('/') ? -1 : length]),
-    );
-    return difference(sizesOf(this.#root), twin);
+    return difference(sizesOf(this.#root), this.#fileSystem.sizes());
   }
 
   async #compare(what: string, run: (disk: Disk) => unknown): Promise<void> {
@@ -409,6 +445,7 @@ class DiskSequence {
 
   #check(native: unknown, twin: unknown): void {
     const [a, b] = [describe(native), describe(twin)];
+    if (b.startsWith('{"code"')) this.coverage.refusedCalls++;
     this.calls[this.calls.length - 1] += ` → ${b.slice(0, 80)}`;
     if (a !== b) throw new Error(`the native disk answered ${a}, the twin ${b}`);
   }

@@ -198,6 +198,23 @@ export class TwinFileSystem {
     return found;
   }
 
+  /** Size of every file by path; −1 for directories. */
+  sizes(): Map<string, number> {
+    const found = new Map<string, number>();
+    const visit = (directory: TwinDirectory, prefix: string): void => {
+      for (const [name, node] of directory.entries) {
+        if (node instanceof TwinFile) {
+          found.set(prefix + name, node.size);
+        } else {
+          found.set(`${prefix}${name}/`, -1);
+          visit(node, `${prefix}${name}/`);
+        }
+      }
+    };
+    visit(this.#root, '');
+    return found;
+  }
+
   // ---- space ----
 
   freeSpace(): FreeSpace {
