@@ -144,30 +144,41 @@ std::optional<Failure> JournalFiles::make(uint64_t number, JournalFile& out) {
 }
 
 // Renames the oldest spare to the target's name and opens it; one that has that name already, because it could not be made
-// ready before, comes first. Spares that have gone are passed over.
+// ready before, comes first. Spares that have gone are passed over; one that could not be had stays a spare, so that the
+// next attempt finds what this one found.
 std::optional<Failure> JournalFiles::open_spare(const JournalFile& target, FileDescriptor& out, bool& found) {
   for (;;) {
-    std::string spare;
+    std::string name;
     {
       const std::lock_guard lock(mutex_);
       if (spares_.empty()) return std::nullopt;
       auto next = spares_.find(journal_file_name(target.number));
       if (next == spares_.end()) next = spares_.begin();
-      spare = path_of(*next);
+      name = *next;
       spares_.erase(next);
     }
+    const auto put_back = [this](std::string spare) {
+      const std::lock_guard lock(mutex_);
+      spares_.insert(std::move(spare));
+    };
+    const std::string spare = path_of(name);
     if (spare != target.path) {
       if (::access(target.path.c_str(), F_OK) == 0) {
+        put_back(std::move(name));
         return Failure{FailureCode::invariant_broken, target.path + " exists already; a journal file is never replaced"};
       }
       if (const int error = rename_file(spare, target.path, health_->trace()); error != 0) {
         if (error == ENOENT) continue;
+        put_back(std::move(name));
         return system_failure("rename", spare, error);
       }
     }
     const int error = open_file(target.path, O_RDWR, health_->trace(), out);
     if (error == ENOENT) continue;
-    if (error != 0) return system_failure("open", target.path, error);
+    if (error != 0) {
+      put_back(journal_file_name(target.number));
+      return system_failure("open", target.path, error);
+    }
     found = true;
     return std::nullopt;
   }

@@ -166,7 +166,7 @@ export class TwinJournalFiles {
     }
   }
 
-  /** Renames the oldest spare to the target's name; one that has that name already comes first. Those that have gone are passed over. */
+  /** Renames the oldest spare to the target's name; one that has that name already comes first. Those that have gone are passed over, one that could not be had stays a spare. */
   async #openSpare(name: string, path: string): Promise<TwinFile | undefined> {
     const { fileSystem } = this.#process;
     while (this.#spares.size > 0) {
@@ -184,12 +184,14 @@ export class TwinJournalFiles {
         }
       } catch (error) {
         if ((error as { code?: unknown }).code === 'ENOENT') continue;
+        this.#spares.add(spare);
         throw this.#process.systemFailure('rename', from, error);
       }
       try {
         return await this.#process.call('open', path, 0, () => fileSystem.file(path, 'open'));
       } catch (error) {
         if ((error as { code?: unknown }).code === 'ENOENT') continue;
+        this.#spares.add(name);
         throw this.#process.systemFailure('open', path, error);
       }
     }
