@@ -32,11 +32,12 @@ const allowed: Readonly<globalThis.Record<string, readonly string[]>> = {
   journal: ['segment', 'index', 'record', 'disk', 'raft'],
   compaction: ['record', 'disk'],
   log: ['compaction', 'journal', 'segment', 'index', 'record', 'disk', 'raft'],
+  inspect: ['log', 'journal', 'segment', 'index', 'record', 'disk'],
   raft: [],
   rpc: ['disk'],
   cluster: ['rpc', 'raft', 'log', 'record', 'disk'],
   client: ['rpc', 'record', 'disk', 'cluster'],
-  cli: ['cluster', 'client', 'rpc', 'log', 'record', 'disk', '..'],
+  cli: ['cluster', 'client', 'inspect', 'rpc', 'log', 'record', 'disk', '..'],
 };
 
 test.each(Object.keys(allowed))('imports of src/%s point one way', (folder) => {

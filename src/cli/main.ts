@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { VERSION } from '../cluster/version.js';
 import { exitCodeOf, lineOf, oneLine } from './exit.js';
 import { formatCommand } from './format-command.js';
+import { inspectCommand } from './inspect-command.js';
 import { nodeCommand } from './node-command.js';
 import { statusCommand } from './status-command.js';
 
@@ -17,9 +18,10 @@ async function main(args: readonly string[]): Promise<void> {
 Examples:
   $ varve bench                                 a three-node cluster on this machine, measured
   $ varve node --config node.yaml               one node
-  $ varve status --broker 127.0.0.1:9101        what it says about itself`,
+  $ varve status --broker 127.0.0.1:9101        what it says about itself
+  $ varve inspect ./d1                          what a data directory holds, and whether it is sound`,
     );
-  const commands = [nodeCommand(), formatCommand(), statusCommand()];
+  const commands = [nodeCommand(), formatCommand(), statusCommand(), inspectCommand()];
   if (wantsBench(args)) commands.push(await benchCommand());
   for (const command of commands) program.addCommand(command);
   for (const command of [program, ...commands]) {
