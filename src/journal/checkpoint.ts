@@ -22,6 +22,10 @@ export const PREVIOUS_CHECKPOINT_FILE = 'checkpoint.previous';
 const MAGIC = 'VARVECKP';
 const VERSION = 1;
 const HEADER_BYTES = 20;
+/** What stands behind the rows, which are the last thing in the body. */
+const END = ']}';
+const COMMA = 0x2c;
+const PIECE_BYTES = 256 * 1024;
 
 export interface Checkpoint {
   /** 1, 2, 3 … over the life of the directory. */
@@ -38,14 +42,41 @@ export interface Checkpoint {
   readonly logs: readonly LogState[];
 }
 
+/** One row, as the checkpoint holds it. Rows of logs that did not change need not be encoded again. */
+export function encodeLogState(state: LogState): Buffer {
+  return Buffer.from(JSON.stringify(state), 'utf8');
+}
+
 export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {
-  const body = Buffer.from(JSON.stringify(checkpoint), 'utf8');
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + body.length);
+  const assembly = assembleCheckpoint(checkpoint, checkpoint.logs.map(encodeLogState));
+  for (;;) {
+    const { done, value } = assembly.next();
+    if (done) return value;
+  }
+}
+
+/** Puts encoded rows together, and stops after every piece of work of a fraction of a millisecond. */
+export function* assembleCheckpoint(head: Omit<Checkpoint, 'logs'>, rows: readonly Buffer[]): Generator<void, Buffer> {
+  const start = Buffer.from(JSON.stringify({ ...head, logs: [] }).slice(0, -END.length), 'utf8');
+  const commas = Math.max(0, rows.length - 1);
+  const length = rows.reduce((sum, row) => sum + row.length, start.length + commas + END.length);
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + length);
   bytes.write(MAGIC, 0, 'latin1');
   bytes.writeUInt32LE(VERSION, 8);
-  bytes.writeUInt32LE(body.length, 12);
-  bytes.writeUInt32LE(crc32c(body, 0, body.length), 16);
-  body.copy(bytes, HEADER_BYTES);
+  bytes.writeUInt32LE(length, 12);
+  let at = HEADER_BYTES + start.copy(bytes, HEADER_BYTES);
+  let crc = crc32c(bytes, HEADER_BYTES, at);
+  let from = at;
+  for (const [i, row] of rows.entries()) {
+    if (i > 0) bytes[at++] = COMMA;
+    at += row.copy(bytes, at);
+    if (at - from < PIECE_BYTES) continue;
+    crc = crc32c(bytes, from, at, crc);
+    from = at;
+    yield;
+  }
+  bytes.write(END, at, 'latin1');
+  bytes.writeUInt32LE(crc32c(bytes, from, bytes.length, crc), 16);
   return bytes;
 }
 

@@ -1,8 +1,9 @@
 /**
  * Writes checkpoints in the background: at an interval, and as soon as the journal holds half of what it may hold.
  *
- *   1. Capture, in one step, the state of every log and the number of the journal file being written (all records in
- *      older files were submitted before, so the captured state covers them).
+ *   1. Capture the number of the journal file being written, then the state of every log that has changed since the last
+ *      checkpoint (all records in older files were submitted before, so the captured states cover them). What an unchanged
+ *      log costs is one comparison; its row is still there from the last time.
  *   2. Flush the journal: what was captured is durable.
  *   3. Per changed log: sync its dirty segments, write the indexes of sealed ones, set aside files that truncations
  *      removed, write the producer snapshot that a roll made due and the epoch file, sync the directory. Now the segments
@@ -14,7 +15,7 @@
  * other failure fails the store.
  */
 import type { Disk, Journal } from '../disk/disk.js';
-import { CHECKPOINT_FILE, encodeCheckpoint } from '../journal/checkpoint.js';
+import { assembleCheckpoint, CHECKPOINT_FILE, encodeLogState } from '../journal/checkpoint.js';
 import { type LogState, logKey } from '../journal/log-state.js';
 import type { CommitQueue } from './commit-queue.js';
 import type { SegmentWork } from './log-segments.js';
@@ -24,6 +25,8 @@ import type { SnapshotWork } from './partition-producers.js';
 export const EPOCH_FILE = 'leader-epoch-checkpoint';
 
 const PARALLEL_LOGS = 4;
+/** How long a checkpoint of many logs keeps the event loop at a time. */
+const SLICE_MS = 2;
 
 export interface CheckpointerParts {
   readonly disk: Disk;
@@ -47,6 +50,8 @@ interface LogWork {
   readonly log: PartitionLog;
   readonly work: SegmentWork;
   readonly state: LogState;
+  /** Of the log when its state was taken. */
+  readonly stateKey: string;
   /** The producer snapshot that is due. */
   readonly snapshot: SnapshotWork | undefined;
 }
@@ -58,7 +63,12 @@ export class Checkpointer {
   #coveredTicket = 0;
   #coveredBytes = 0;
   #count = 0;
+  #takenCount = 0;
   readonly #epochFiles = new Map<string, string>();
+  /** `stateKey` of each log when the last checkpoint took it. */
+  readonly #stateKeys = new WeakMap<PartitionLog, string>();
+  /** Encoded rows, by the state they say. */
+  readonly #rows = new WeakMap<LogState, Buffer>();
 
   constructor(parts: CheckpointerParts) {
     this.#parts = parts;
@@ -73,6 +83,11 @@ export class Checkpointer {
   /** Checkpoints written since the store was opened, the one at opening not counted. */
   get count(): number {
     return this.#count;
+  }
+
+  /** Logs that checkpoints took a new state of, because something had changed: the sum over all checkpoints. */
+  get takenCount(): number {
+    return this.#takenCount;
   }
 
   /** Journal bytes that no checkpoint covers, as the commit queue estimates them. */
@@ -94,9 +109,18 @@ export class Checkpointer {
     const journalFile = journal.currentFileNumber;
     const ticket = journal.lastTicket;
     const { acceptedBytes } = queue;
+    const slice = new TimeSlice();
+    // Taken over one by one, with turns of the event loop between: a state that is captured later covers more than the
+    // journal file above asks for, and replay passes over what a state covers.
     const work: LogWork[] = [];
-    for (const log of logs.values()) work.push(takeWork(log, closing));
-    const closed = [...states].filter(([key]) => !logs.has(key)).map(([, state]) => state);
+    const unchanged: LogState[] = [];
+    for (const [key, log] of [...logs]) {
+      if (slice.isOver) await slice.next();
+      const taken = this.#takeIfChanged(log, closing);
+      if (taken !== undefined) work.push(taken);
+      else unchanged.push(states.get(key)!);
+    }
+    for (const [key, state] of states) if (!logs.has(key)) unchanged.push(state);
 
     let coveredBytes = 0;
     try {
@@ -105,15 +129,29 @@ export class Checkpointer {
       // later are counted with it: too little is taken for covered then, never too much.
       coveredBytes = acceptedBytes - queue.directBytes;
       await this.#makeAllDurable(work, closing);
-      const checkpoint = encodeCheckpoint({
-        sequence: this.#sequence + 1,
-        directoryId: this.#parts.directoryId,
-        bootId: this.#parts.bootId,
-        journalFile,
-        journalLsn: this.#parts.journalLsn,
-        journalChecksum: this.#parts.journalChecksum,
-        logs: [...closed, ...work.map(({ state }) => state)],
-      });
+      const rows: Buffer[] = [];
+      for (const state of unchanged) {
+        rows.push(this.#rowOf(state));
+        if (slice.isOver) await slice.next();
+      }
+      for (const { state } of work) {
+        rows.push(this.#rowOf(state));
+        if (slice.isOver) await slice.next();
+      }
+      const assembly = assembleCheckpoint(
+        {
+          sequence: this.#sequence + 1,
+          directoryId: this.#parts.directoryId,
+          bootId: this.#parts.bootId,
+          journalFile,
+          journalLsn: this.#parts.journalLsn,
+          journalChecksum: this.#parts.journalChecksum,
+        },
+        rows,
+      );
+      let assembled = assembly.next();
+      for (; !assembled.done; assembled = assembly.next()) if (slice.isOver) await slice.next();
+      const checkpoint = assembled.value;
       await disk.replaceFile(CHECKPOINT_FILE, checkpoint, { keepPrevious: true });
     } catch (error) {
       for (const each of work) each.log.segments.returnWork(each.work);
@@ -125,16 +163,33 @@ export class Checkpointer {
     this.#coveredTicket = ticket;
     this.#coveredBytes = coveredBytes;
     for (; this.#journalFile < journalFile; this.#journalFile++) journal.recycle(this.#journalFile);
-    for (const { log, work: done, state } of work) {
+    for (const { log, work: done, state, stateKey } of work) {
       states.set(logKey(state.topicId, state.partition), state);
       await log.segments.finishWork(done);
+      this.#stateKeys.set(log, stateKey);
     }
+  }
+
+  /** Undefined when the last checkpoint says all there is to say of the log, and its files need nothing. */
+  #takeIfChanged(log: PartitionLog, closing: boolean): LogWork | undefined {
+    const taken = takeWork(log, closing, this.#stateKeys.get(log));
+    if (taken !== undefined) this.#takenCount++;
+    return taken;
+  }
+
+  #rowOf(state: LogState): Buffer {
+    let row = this.#rows.get(state);
+    if (row === undefined) {
+      row = encodeLogState(state);
+      this.#rows.set(state, row);
+    }
+    return row;
   }
 
   /** Makes one log durable in its own files. @returns its state, which then needs no journal */
   async closeLog(log: PartitionLog): Promise<LogState> {
     await this.#parts.journal.flush();
-    const work = takeWork(log, true);
+    const work = takeWork(log, true)!;
     await this.#parts.journal.flush();
     await this.#makeDurable(work, true);
     return work.state;
@@ -154,6 +209,8 @@ export class Checkpointer {
     await log.segments.doWork(work);
     if (snapshot !== undefined) await log.producers.write(snapshot);
     if (closing) await log.segments.saveActiveIndexes();
+    // Written when the log was closed, or as soon as it holds something.
+    if (log.isUntouched && log.recovery.clean) return;
     const epochs = log.epochFile();
     const text = epochs.toString('latin1');
     if (this.#epochFiles.get(log.directory) !== text) {
@@ -163,7 +220,24 @@ export class Checkpointer {
   }
 }
 
-function takeWork(log: PartitionLog, closing: boolean): LogWork {
+/** Undefined when nothing has changed since the state that `knownKey` stands for. Closing takes everything. */
+function takeWork(log: PartitionLog, closing: boolean, knownKey?: string): LogWork | undefined {
   const snapshot = log.captureProducers(closing ? 'now' : 'roll');
-  return { log, work: log.segments.takeWork(), state: log.state(), snapshot };
+  const { stateKey } = log;
+  if (!closing && snapshot === undefined && stateKey === knownKey) return undefined;
+  return { log, work: log.segments.takeWork(), state: log.state(), stateKey, snapshot };
+}
+
+/** Leaves the event loop its turn, after a while of work. */
+class TimeSlice {
+  #until = performance.now() + SLICE_MS;
+
+  get isOver(): boolean {
+    return performance.now() >= this.#until;
+  }
+
+  async next(): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#until = performance.now() + SLICE_MS;
+  }
 }

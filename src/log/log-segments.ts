@@ -85,6 +85,7 @@ export class LogSegments {
   #aside: SetAside[] = [];
   #directoryChanged = false;
   #hasNews = false;
+  #newsCount = 0;
   /** Part of work that was taken and is not done. */
   readonly #sealing = new Set<Segment>();
 
@@ -303,6 +304,7 @@ export class LogSegments {
     }
     this.#directoryChanged ||= work.directoryChanged;
     this.#hasNews = true;
+    this.#newsCount++;
   }
 
   identityOf({ base }: SegmentName): SealIdentity {
@@ -313,6 +315,12 @@ export class LogSegments {
   addDamage(segment: Segment, ranges: readonly DamagedRange[]): void {
     segment.addDamage(ranges);
     this.#hasNews = true;
+    this.#newsCount++;
+  }
+
+  /** Goes up with everything that `states()` tells and no append does. */
+  get version(): number {
+    return this.list.version + this.#newsCount;
   }
 
   /** There is something for a checkpoint that no journal record tells of. */

@@ -122,6 +122,8 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   readonly #flush: FlushMode;
   readonly #replicated: boolean;
   readonly #relaxed: boolean;
+  /** Of the last journal record of this log; 0 before the first. */
+  #lastTicket = 0;
   readonly #compacted: boolean;
   readonly #segments: LogSegments;
   readonly #producers: PartitionProducers;
@@ -545,6 +547,20 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     });
   }
 
+  /**
+   * Another text whenever `state()` may say something else, or the segments have work for a checkpoint. Cheap: logs that did
+   * not change cost a checkpoint no more than this.
+   */
+  get stateKey(): string {
+    const { emptyBelow } = this.#producers;
+    return `${this.#lastTicket} ${this.#highWatermark} ${this.#compactedTo} ${emptyBelow} ${this.#segments.version}`;
+  }
+
+  /** The journal was given nothing of this log since it was opened. */
+  get isUntouched(): boolean {
+    return this.#lastTicket === 0;
+  }
+
   /** What a checkpoint says of the log; true of the disk once all records submitted so far are durable and segments synced. */
   state(): LogState {
     return {
@@ -676,6 +692,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     } catch (error) {
       throw this.#host.fail(error);
     }
+    this.#lastTicket = ticket;
     this.#queue.addAppend(ticket, this, endOffset, generation, length, mode);
     if (!this.#replicated && this.#flush !== 'sync') this.advanceHighWatermark(this.written);
   }
@@ -744,6 +761,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     } catch (error) {
       throw this.#host.fail(error);
     }
+    this.#lastTicket = ticket;
     this.#queue.addRecord(ticket, done);
   }
 

@@ -69,6 +69,8 @@ export interface StoreStats {
   /** Journal records that are not durable yet, whatever their mode. */
   readonly pendingRecords: number;
   readonly checkpoints: number;
+  /** Logs in which these checkpoints found something changed, summed up. */
+  readonly checkpointedLogs: number;
   /** Journal bytes that no checkpoint covers yet (estimated). */
   readonly uncoveredJournalBytes: number;
   readonly segments: SegmentStats & {
@@ -259,6 +261,7 @@ export class Store {
       pendingBytes: this.#queue.pendingBytes,
       pendingRecords: this.#queue.pendingTickets,
       checkpoints: this.#checkpointer.count,
+      checkpointedLogs: this.#checkpointer.takenCount,
       uncoveredJournalBytes: this.#checkpointer.uncoveredBytes,
       segments: {
         ...this.#ground.disk.stats(),

@@ -7,6 +7,7 @@ import type { Segment } from './segment.js';
 
 export class SegmentList {
   readonly #segments: Segment[];
+  #version = 0;
 
   constructor(segments: Segment[]) {
     this.#segments = segments;
@@ -50,6 +51,11 @@ export class SegmentList {
     return low;
   }
 
+  /** Goes up with every segment that comes or goes. */
+  get version(): number {
+    return this.#version;
+  }
+
   add(segment: Segment): void {
     const last = this.#segments.at(-1);
     invariant(
@@ -57,6 +63,7 @@ export class SegmentList {
       'segments join end to end',
     );
     this.#segments.push(segment);
+    this.#version++;
   }
 
   /** True when these are segments of the list, one after the other, and not the active one. */
@@ -81,6 +88,7 @@ export class SegmentList {
     const shift = by.place + by.length - (last.place + last.length);
     const first = this.#segments.indexOf(segments[0]!);
     this.#segments.splice(first, segments.length, by);
+    this.#version++;
     for (const segment of this.#segments.slice(first + 1)) segment.place += shift;
     return shift;
   }
@@ -88,6 +96,7 @@ export class SegmentList {
   /** Takes out the segments whose base is ≥ `offset`. */
   removeFrom(offset: number): Segment[] {
     const first = this.#segments.findIndex((segment) => segment.base >= offset);
+    this.#version++;
     return first < 0 ? [] : this.#segments.splice(first);
   }
 
@@ -95,6 +104,7 @@ export class SegmentList {
   removeBelow(offset: number): Segment[] {
     let count = 0;
     while (count + 1 < this.#segments.length && this.#segments[count + 1]!.base <= offset) count++;
+    this.#version++;
     return this.#segments.splice(0, count);
   }
 }

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { CHECKPOINT_FILE, decodeCheckpoint } from '../../src/journal/checkpoint.js';
 import { openStore } from '../../src/log/store.js';
 import { powerCutImage, temporaryDirectory } from './crash-image.js';
+import { Faults, openFailing } from './failing-disk.js';
 
 const MIB = 1024 * 1024;
 const OPTIONS = { create: true, journalFileBytes: MIB, journalMaxBytes: 4 * MIB, checkpointIntervalMs: 3_600_000 };
@@ -143,4 +144,64 @@ test('leader epochs are written in the layout that Kafka uses', async () => {
       ],
     },
   ]);
+});
+
+test('a checkpoint takes the state of the logs that changed, and of no others', async () => {
+  const path = temporaryDirectory();
+  const store = await openStore(path, OPTIONS);
+  const logs = await Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map((i) => store.openLog('t', i, { replicated: true })));
+  for (const log of logs) log.appendControl(1000, Buffer.alloc(0), 1);
+  await store.checkpoint();
+  const taken = (): number => store.stats().checkpointedLogs;
+  const rows = () => {
+    const file = join(path, CHECKPOINT_FILE);
+    const { logs: states } = decodeCheckpoint(readFileSync(file), file);
+    return [...states].sort((a, b) => a.partition - b.partition);
+  };
+
+  let before = taken();
+  logs[3]!.appendControl(1000, Buffer.alloc(0), 1);
+  await store.checkpoint();
+  expect(taken() - before).toBe(1);
+  expect(rows().map(({ end }) => end)).toEqual([1, 1, 1, 2, 1, 1, 1, 1]);
+
+  // Also what no record of the journal tells of.
+  before = taken();
+  logs[5]!.advanceHighWatermark(1);
+  await store.checkpoint();
+  expect(taken() - before).toBe(1);
+  expect(rows().map(({ hwFloor }) => hwFloor)).toEqual([0, 0, 0, 0, 0, 1, 0, 0]);
+
+  before = taken();
+  logs[0]!.saveHardState({ term: 9, vote: 1 }, () => {});
+  logs[3]!.truncate(1);
+  await store.checkpoint();
+  await store.checkpoint();
+  expect(taken() - before).toBe(2);
+  expect([rows()[0]!.term, rows()[3]!.end, rows()[3]!.generation]).toEqual([9, 1, 1]);
+  const image = powerCutImage(path, () => false);
+  await store.close();
+
+  const again = await openStore(image, OPTIONS);
+  const log = await again.openLog('t', 3, { replicated: true });
+  expect([log.end, log.recovery.damaged]).toEqual([1, []]);
+  await again.close();
+});
+
+test('a checkpoint that found no space takes again what it had taken', async () => {
+  const path = temporaryDirectory();
+  const faults = new Faults();
+  const store = await openFailing(path, faults, OPTIONS);
+  const log = await store.openLog('t', 0, { replicated: true });
+  await store.checkpoint();
+  log.appendControl(1000, Buffer.alloc(0), 1);
+  faults.fail('replaceFile', CHECKPOINT_FILE, 'DISK_FULL');
+  await store.checkpoint();
+  faults.heal();
+  const before = store.stats().checkpointedLogs;
+  await store.checkpoint();
+  expect(store.stats().checkpointedLogs).toBe(before + 1);
+  const file = join(path, CHECKPOINT_FILE);
+  expect(decodeCheckpoint(readFileSync(file), file).logs[0]!.end).toBe(1);
+  await store.close();
 });
