@@ -75,8 +75,10 @@ void MappedSegment::release() {
 }
 
 std::optional<Failure> MappedSegment::create(std::string path, uint64_t reserve_bytes,
-                                             std::shared_ptr<SegmentGround> ground, SegmentRef& out) {
+                                             std::shared_ptr<SegmentGround> ground, SegmentRef& out,
+                                             SegmentWriter writer) {
   SegmentRef segment(new MappedSegment(std::move(path), std::move(ground)));
+  segment->writer_ = writer;
   // The address space comes first, so that its failure leaves no file behind.
   if (auto failure = segment->reserve_for_writing(reserve_bytes)) return failure;
   FileDescriptor file;
@@ -89,8 +91,10 @@ std::optional<Failure> MappedSegment::create(std::string path, uint64_t reserve_
 }
 
 std::optional<Failure> MappedSegment::open_writable(std::string path, uint64_t reserve_bytes, uint64_t size,
-                                                    std::shared_ptr<SegmentGround> ground, SegmentRef& out) {
+                                                    std::shared_ptr<SegmentGround> ground, SegmentRef& out,
+                                                    SegmentWriter writer) {
   SegmentRef segment(new MappedSegment(std::move(path), std::move(ground)));
+  segment->writer_ = writer;
   if (size > reserve_bytes) {
     return Failure{FailureCode::invalid_argument, "size of " + segment->path_ + " exceeds reserveBytes"};
   }
@@ -277,12 +281,28 @@ std::optional<Failure> MappedSegment::append(const uint8_t* source, size_t lengt
   if (allocated_.load(std::memory_order_acquire) < size_ + length) {
     if (auto failure = grow(size_ + length)) return failure;
   }
-  std::memcpy(base_ + size_, source, length);
-  if (Trace* const trace = this->trace()) trace->stored(path_, size_, source, length);
+  if (auto failure = store(source, length)) return failure;
   if (poisoned()) return unreadable();
   position = size_;
   size_ += length;
   return std::nullopt;
+}
+
+// Into allocated space, at the end.
+std::optional<Failure> MappedSegment::store(const uint8_t* source, size_t length) {
+  if (writer_ == SegmentWriter::mapped) {
+    std::memcpy(base_ + size_, source, length);
+    if (Trace* const trace = this->trace()) trace->stored(path_, size_, source, length);
+    return std::nullopt;
+  }
+  PooledFile::Use file;
+  if (auto failure = file_.use(file)) return failure;
+  iovec piece{const_cast<uint8_t*>(source), length};
+  const int error = write_all(file.descriptor(), &piece, 1, size_);
+  if (error == 0) return std::nullopt;
+  const Failure failure = final_failure("write", path_, error);
+  ground_->health().fail(failure);
+  return failure;
 }
 
 bool MappedSegment::request_prepare(uint64_t bytes) {
@@ -298,6 +318,7 @@ void MappedSegment::prepare(uint64_t from) {
   while (allocated_bytes() < target) {
     if (grow(std::min(target, allocated_bytes() + kMaxChunkBytes))) return;
   }
+  if (writer_ == SegmentWriter::pwrite) return;
   // Populating only faults pages in; it changes no byte, so it may run beside the appending thread.
   for (uint64_t at = from / page_bytes() * page_bytes(); at < target; at += kPopulatePieceBytes) {
     if (madvise(base_ + at, std::min(kPopulatePieceBytes, round_up(target - at, page_bytes())), MADV_POPULATE_WRITE) !=

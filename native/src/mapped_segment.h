@@ -72,6 +72,10 @@ class ViewRef {
   MappedSegment* const segment_;
 };
 
+// How appends reach the page cache: stored through the mapping, or written by a system call. The same bytes for whoever
+// reads, syncs or crashes.
+enum class SegmentWriter : uint32_t { mapped, pwrite };
+
 class MappedSegment {
  public:
   static constexpr uint64_t kMinChunkBytes = uint64_t{64} << 10;
@@ -83,10 +87,11 @@ class MappedSegment {
 
   // The file must not exist.
   static std::optional<Failure> create(std::string path, uint64_t reserve_bytes, std::shared_ptr<SegmentGround> ground,
-                                       SegmentRef& out);
+                                       SegmentRef& out, SegmentWriter writer = SegmentWriter::mapped);
   // Trims the file to `size` before it is mapped.
   static std::optional<Failure> open_writable(std::string path, uint64_t reserve_bytes, uint64_t size,
-                                              std::shared_ptr<SegmentGround> ground, SegmentRef& out);
+                                              std::shared_ptr<SegmentGround> ground, SegmentRef& out,
+                                              SegmentWriter writer = SegmentWriter::mapped);
   // Maps the file as long as it is.
   static std::optional<Failure> open_read_only(std::string path, std::shared_ptr<SegmentGround> ground, SegmentRef& out);
 
@@ -154,6 +159,7 @@ class MappedSegment {
   Failure mapping_failure(const char* call, int error) const;
   Failure unreadable() const;
   std::optional<Failure> grow(uint64_t required);
+  std::optional<Failure> store(const uint8_t* source, size_t length);
   std::optional<Failure> extend_view(uint64_t to);
   int write_back_paced(uint64_t from, uint64_t to, const std::function<void(std::chrono::nanoseconds)>& pause);
   Trace* trace() const { return ground_->health().trace(); }
@@ -170,6 +176,7 @@ class MappedSegment {
   uint64_t reserved_ = 0;  // whole pages
   uint64_t reserve_bytes_ = 0;
   bool writable_ = false;
+  SegmentWriter writer_ = SegmentWriter::mapped;
   bool registered_ = false;  // with the ground
   std::atomic<bool> closed_{false};
   int guard_slot_ = -1;

@@ -19,29 +19,38 @@ bool refuse_closed(napi_env env, const Store& store) {
   return store.closed();
 }
 
-// createSegment(store, path, reserveBytes) → segment
+SegmentWriter writer_argument(Arguments& arguments, size_t index) {
+  const uint32_t writer = arguments.u32(index, "writer");
+  if (writer > static_cast<uint32_t>(SegmentWriter::pwrite)) arguments.fail("writer", "'mapped' or 'pwrite'");
+  return static_cast<SegmentWriter>(writer);
+}
+
+// createSegment(store, path, reserveBytes, writer) → segment
 napi_value create_segment(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
   std::string path = arguments.string(1, "path");
   const uint64_t reserve_bytes = arguments.natural(2, "reserveBytes");
+  const SegmentWriter writer = writer_argument(arguments, 3);
   if (arguments.failed() || refuse_closed(env, *handle->store)) return nullptr;
   SegmentRef segment;
-  const auto failure = MappedSegment::create(std::move(path), reserve_bytes, handle->store->segments(), segment);
+  const auto failure =
+      MappedSegment::create(std::move(path), reserve_bytes, handle->store->segments(), segment, writer);
   return finish_open(env, handle->store, failure, std::move(segment));
 }
 
-// openSegment(store, path, reserveBytes, size): writable, trimmed to `size` → segment
+// openSegment(store, path, reserveBytes, size, writer): writable, trimmed to `size` → segment
 napi_value open_segment(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   auto* handle = static_cast<StoreHandle*>(handle_argument(env, arguments, 0, HandleKind::store, "store"));
   std::string path = arguments.string(1, "path");
   const uint64_t reserve_bytes = arguments.natural(2, "reserveBytes");
   const uint64_t size = arguments.natural(3, "size");
+  const SegmentWriter writer = writer_argument(arguments, 4);
   if (arguments.failed() || refuse_closed(env, *handle->store)) return nullptr;
   SegmentRef segment;
   const auto failure =
-      MappedSegment::open_writable(std::move(path), reserve_bytes, size, handle->store->segments(), segment);
+      MappedSegment::open_writable(std::move(path), reserve_bytes, size, handle->store->segments(), segment, writer);
   return finish_open(env, handle->store, failure, std::move(segment));
 }
 

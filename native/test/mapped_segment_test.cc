@@ -16,6 +16,7 @@
 #include <doctest/doctest.h>
 
 #include "temporary_directory.h"
+#include "trace.h"
 
 using namespace varve;
 
@@ -421,4 +422,75 @@ TEST_CASE("a removed file that is mapped twice is counted once") {
   CHECK(ground->stats().pinned_deleted_bytes == 10'000);
   second = SegmentRef();
   CHECK(ground->stats().pinned_deleted_bytes == 0);
+}
+
+TEST_CASE("a segment that is written by system calls is read through its mappings") {
+  const TemporaryDirectory directory;
+  const auto health = std::make_shared<Health>();
+  const auto ground = std::make_shared<SegmentGround>(health, 0);
+  const std::string path = directory.file("0.log");
+  SegmentRef segment;
+  REQUIRE(!MappedSegment::create(path, 8 * kMiB, ground, segment, SegmentWriter::pwrite));
+  const uint8_t* const view = view_of(segment);
+  for (int i = 0; i < 200; i++) {
+    append(segment, std::vector<uint8_t>(1000, static_cast<uint8_t>(i)));
+    REQUIRE(view[i * 1000 + 999] == static_cast<uint8_t>(i));
+    REQUIRE(segment->base()[i * 1000] == static_cast<uint8_t>(i));
+  }
+  CHECK(!segment->sync(segment->size(), kNoPause));
+  // The descriptor that it would write through is that of another file.
+  std::filesystem::rename(path, directory.file("1.log"));
+  { std::ofstream(path) << "a stranger"; }
+  uint64_t position = 0;
+  const uint8_t byte = 1;
+  CHECK(segment->append(&byte, 1, position));
+  CHECK_FALSE(health->failed());
+  CHECK(segment->size() == 200'000);
+  CHECK(std::filesystem::file_size(path) == 10);
+}
+
+TEST_CASE("a write that fails is final: nothing is stored, and the store takes nothing more") {
+  const TemporaryDirectory directory;
+  const auto trace = std::make_shared<Trace>();
+  REQUIRE(trace->attach(directory.path()));
+  const auto health = std::make_shared<Health>(trace);
+  SegmentRef segment;
+  REQUIRE(!MappedSegment::create(directory.file("0.log"), kMiB, std::make_shared<SegmentGround>(health), segment,
+                                 SegmentWriter::pwrite));
+  append(segment, {1, 2, 3});
+  TraceFault fault;
+  fault.error = EIO;
+  fault.call = 1;
+  fault.kinds = 1u << static_cast<unsigned>(TraceKind::write);
+  trace->set_fault(fault);
+  uint64_t position = 0;
+  const uint8_t byte = 1;
+  const auto failure = segment->append(&byte, 1, position);
+  REQUIRE(failure);
+  CHECK(failure->code == FailureCode::disk_failed);
+  CHECK(health->failed());
+  CHECK(segment->size() == 3);
+  CHECK(segment->append(&byte, 1, position));
+  CHECK(segment->sync(3, kNoPause));
+}
+
+TEST_CASE("a sync of a mapping that fails is final, and is not tried again") {
+  const TemporaryDirectory directory;
+  const auto trace = std::make_shared<Trace>();
+  REQUIRE(trace->attach(directory.path()));
+  const auto health = std::make_shared<Health>(trace);
+  const auto segment = create(directory.file("0.log"), kMiB, std::make_shared<SegmentGround>(health, 0));
+  append(segment, {1, 2, 3});
+  TraceFault fault;
+  fault.error = EIO;
+  fault.call = 1;
+  fault.kinds = 1u << static_cast<unsigned>(TraceKind::sync_begin);
+  trace->set_fault(fault);
+  const auto failure = segment->sync(3, kNoPause);
+  REQUIRE(failure);
+  CHECK(failure->code == FailureCode::disk_failed);
+  CHECK(health->failed());
+  const uint64_t calls = trace->calls();
+  CHECK(segment->sync(3, kNoPause));
+  CHECK(trace->calls() == calls);
 }

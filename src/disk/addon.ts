@@ -54,8 +54,14 @@ interface Addon {
   failStore(store: NativeStoreHandle, message: string): void;
   allocateFile(store: NativeStoreHandle, path: string, bytes: number): Promise<void>;
 
-  createSegment(store: NativeStoreHandle, path: string, reserveBytes: number): NativeSegmentHandle;
-  openSegment(store: NativeStoreHandle, path: string, reserveBytes: number, size: number): NativeSegmentHandle;
+  createSegment(store: NativeStoreHandle, path: string, reserveBytes: number, writer: number): NativeSegmentHandle;
+  openSegment(
+    store: NativeStoreHandle,
+    path: string,
+    reserveBytes: number,
+    size: number,
+    writer: number,
+  ): NativeSegmentHandle;
   openSegmentReadOnly(store: NativeStoreHandle, path: string): NativeSegmentHandle;
   appendSegment(segment: NativeSegmentHandle, source: Uint8Array, start: number, end: number): number;
   segmentSize(segment: NativeSegmentHandle): number;

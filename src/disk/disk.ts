@@ -100,7 +100,14 @@ export interface Disk {
 export interface SegmentOptions {
   /** Address space to reserve, in bytes: the largest the file may become. */
   readonly reserveBytes: number;
+  /**
+   * How appends reach the page cache: stored through a mapping, or written by a system call each. The bytes are the same;
+   * 'pwrite' is there to be measured. Default 'mapped'.
+   */
+  readonly writer?: SegmentWriter;
 }
+
+export type SegmentWriter = 'mapped' | 'pwrite';
 
 export interface SegmentFile {
   readonly path: string;

@@ -19,6 +19,7 @@ import type {
   SegmentFile,
   SegmentOptions,
   SegmentStats,
+  SegmentWriter,
 } from './disk.js';
 import { diskError, isMissing } from './disk-errors.js';
 import { type FileCalls, fileCalls, type OpenFile, type OpenFlags } from './file-calls.js';
@@ -30,6 +31,7 @@ import type { Trace } from './trace.js';
 import { tracedFileCalls } from './traced-files.js';
 
 const DEFAULT_MAX_OPEN_FILES = 1024;
+const WRITERS: Readonly<Record<SegmentWriter, number>> = { mapped: 0, pwrite: 1 };
 
 export interface DiskOptions {
   /** Descriptors of segment files that stay open while nobody uses them. Default 1024. */
@@ -259,11 +261,12 @@ class NativeDisk implements Disk {
   }
 
   createSegment(path: string, options: SegmentOptions): SegmentFile {
-    const { reserveBytes } = options;
+    const { reserveBytes, writer = 'mapped' } = options;
+    const file = this.#locate(path);
     return new NativeSegment(
       path,
       reserveBytes,
-      this.#native.createSegment(this.#store, this.#locate(path), reserveBytes),
+      this.#native.createSegment(this.#store, file, reserveBytes, WRITERS[writer]),
     );
   }
 
@@ -271,13 +274,17 @@ class NativeDisk implements Disk {
     path: string,
     options: SegmentOptions & { readonly size?: number; readonly writable: boolean },
   ): SegmentFile {
-    const { reserveBytes, size, writable } = options;
+    const { reserveBytes, size, writable, writer = 'mapped' } = options;
     const file = this.#locate(path);
     if (!writable) return new NativeSegment(path, reserveBytes, this.#native.openSegmentReadOnly(this.#store, file));
     if (size === undefined) {
       throw new VarveError('INVALID_ARGUMENT', `${path} cannot be opened for writing without its size`);
     }
-    return new NativeSegment(path, reserveBytes, this.#native.openSegment(this.#store, file, reserveBytes, size));
+    return new NativeSegment(
+      path,
+      reserveBytes,
+      this.#native.openSegment(this.#store, file, reserveBytes, size, WRITERS[writer]),
+    );
   }
 
   stats(): SegmentStats {

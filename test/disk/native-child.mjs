@@ -37,7 +37,7 @@ async function collectUntil(condition) {
 
 function storeWithView(root, name) {
   const store = openStore(root);
-  const segment = native.createSegment(store, join(root, name), 8 * MIB);
+  const segment = native.createSegment(store, join(root, name), 8 * MIB, 0);
   native.appendSegment(segment, Buffer.alloc(MIB, 7), 0, MIB);
   return { store, segment, view: Buffer.from(native.segmentBuffer(segment), 0, MIB) };
 }

@@ -7,52 +7,60 @@ import { temporaryDisk } from './temporary-disk.js';
 const withCode = (code: string) => expect.objectContaining({ name: 'VarveError', code });
 const MIB = 1024 * 1024;
 
-test('what was appended is in the views, before and after the segment grows over them', async () => {
-  const { disk } = await temporaryDisk();
-  const segment = disk.createSegment('s.log', { reserveBytes: 8 * MIB });
-  expect(segment.append(Buffer.from('..hello..'), 2, 7)).toBe(0);
-  const hello = segment.view(0, 5);
-  expect(hello.toString()).toBe('hello');
-  const large = Buffer.alloc(5 * MIB, 'abc');
-  expect(segment.append(large, 0, large.length)).toBe(5);
-  expect(segment.size).toBe(5 + large.length);
-  expect(hello.toString()).toBe('hello');
-  expect(segment.view(5, large.length).equals(large)).toBe(true);
-  expect(segment.view(0, 1).buffer).toBe(hello.buffer);
-});
+const WRITERS = ['mapped', 'pwrite'] as const;
 
-test('any sequence of appends reads back as their concatenation, also after a trimming reopen', async () => {
-  const { disk } = await temporaryDisk();
-  let number = 0;
-  const appends = fc.array(fc.uint8Array({ minLength: 1, maxLength: 70_000 }), { minLength: 1, maxLength: 12 });
-  await fc.assert(
-    fc.asyncProperty(appends, fc.double({ min: 0, max: 1, noNaN: true }), async (pieces, fraction) => {
-      const path = `${number++}.log`;
-      const options = { reserveBytes: MIB };
-      const segment = disk.createSegment(path, options);
-      for (const piece of pieces) segment.append(piece, 0, piece.length);
-      const all = Buffer.concat(pieces);
-      expect(segment.view(0, segment.size).equals(all)).toBe(true);
-      await segment.sync();
-      segment.close();
+test.each(WRITERS)(
+  '%s: what was appended is in the views, before and after the segment grows over them',
+  async (writer) => {
+    const { disk } = await temporaryDisk();
+    const segment = disk.createSegment('s.log', { reserveBytes: 8 * MIB, writer });
+    expect(segment.append(Buffer.from('..hello..'), 2, 7)).toBe(0);
+    const hello = segment.view(0, 5);
+    expect(hello.toString()).toBe('hello');
+    const large = Buffer.alloc(5 * MIB, 'abc');
+    expect(segment.append(large, 0, large.length)).toBe(5);
+    expect(segment.size).toBe(5 + large.length);
+    expect(hello.toString()).toBe('hello');
+    expect(segment.view(5, large.length).equals(large)).toBe(true);
+    expect(segment.view(0, 1).buffer).toBe(hello.buffer);
+  },
+);
 
-      const size = Math.floor(all.length * fraction);
-      const again = disk.openSegment(path, { ...options, writable: true, size });
-      expect(again.size).toBe(size);
-      const last = pieces.at(-1)!;
-      expect(again.append(last, 0, last.length)).toBe(size);
-      const expected = Buffer.concat([all.subarray(0, size), last]);
-      expect(again.view(0, again.size).equals(expected)).toBe(true);
-      again.close();
-      // On disk: the bytes, then nothing but the zeros of the last chunk.
-      const stored = (await disk.readFile(path))!;
-      expect(stored.subarray(0, expected.length).equals(expected)).toBe(true);
-      expect(stored.subarray(expected.length).every((byte) => byte === 0)).toBe(true);
-      await disk.removeFiles([path]);
-    }),
-    { numRuns: 40 },
-  );
-});
+test.each(WRITERS)(
+  '%s: any sequence of appends reads back as their concatenation, also after a trimming reopen',
+  async (writer) => {
+    const { disk } = await temporaryDisk();
+    let number = 0;
+    const appends = fc.array(fc.uint8Array({ minLength: 1, maxLength: 70_000 }), { minLength: 1, maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(appends, fc.double({ min: 0, max: 1, noNaN: true }), async (pieces, fraction) => {
+        const path = `${number++}.log`;
+        const options = { reserveBytes: MIB, writer };
+        const segment = disk.createSegment(path, options);
+        for (const piece of pieces) segment.append(piece, 0, piece.length);
+        const all = Buffer.concat(pieces);
+        expect(segment.view(0, segment.size).equals(all)).toBe(true);
+        await segment.sync();
+        segment.close();
+
+        const size = Math.floor(all.length * fraction);
+        const again = disk.openSegment(path, { ...options, writable: true, size });
+        expect(again.size).toBe(size);
+        const last = pieces.at(-1)!;
+        expect(again.append(last, 0, last.length)).toBe(size);
+        const expected = Buffer.concat([all.subarray(0, size), last]);
+        expect(again.view(0, again.size).equals(expected)).toBe(true);
+        again.close();
+        // On disk: the bytes, then nothing but the zeros of the last chunk.
+        const stored = (await disk.readFile(path))!;
+        expect(stored.subarray(0, expected.length).equals(expected)).toBe(true);
+        expect(stored.subarray(expected.length).every((byte) => byte === 0)).toBe(true);
+        await disk.removeFiles([path]);
+      }),
+      { numRuns: 40 },
+    );
+  },
+);
 
 test('a read-only segment is as long as its file, and refuses appends', async () => {
   const { disk } = await temporaryDisk();
@@ -110,9 +118,9 @@ test('a closed segment refuses everything; views made before stay', async () => 
   expect(view.toString(), root).toBe('kept');
 });
 
-test('preparing ahead changes nothing that anybody can see', async () => {
-  const { disk } = await temporaryDisk();
-  const segment = disk.createSegment('s.log', { reserveBytes: 4 * MIB });
+test.each(WRITERS)('%s: preparing ahead changes nothing that anybody can see', async (writer) => {
+  const { disk } = await temporaryDisk({ maxOpenFiles: 1 });
+  const segment = disk.createSegment('s.log', { reserveBytes: 4 * MIB, writer });
   const expected: Buffer[] = [];
   for (let i = 0; i < 300; i++) {
     segment.prepare(i * 10_000);
