@@ -92,6 +92,27 @@ const scenes = {
     report({ written: view[0] });
   },
 
+  /** Reserves address space until there is none left, and goes on once some is given back. */
+  async 'address-space'(root) {
+    const store = openStore(root);
+    const segments = [];
+    const create = (name) => native.createSegment(store, join(root, name), 2 ** 40, 0);
+    let error;
+    while (error === undefined && segments.length < 1000) {
+      try {
+        segments.push(create(`${segments.length}.log`));
+      } catch (caught) {
+        error = caught;
+      }
+    }
+    const leftBehind = readdirSync(root).includes(`${segments.length}.log`);
+    for (const segment of segments) native.closeSegment(segment);
+    native.appendSegment(create('again.log'), Buffer.alloc(10), 0, 10);
+    const advises = error.message.includes('vm.max_map_count');
+    report({ code: error.code, advises, leftBehind, several: segments.length > 10 });
+    await native.closeStore(store);
+  },
+
   /** Pages beyond the end of the file are readable: Node copies the whole buffer here. */
   async 'structured-clone'(root) {
     const { store, view } = storeWithView(root, 'cloned.log');

@@ -46,6 +46,13 @@ test('writing to a view kills the process before a byte of the log has changed',
   }
 });
 
+test('without address space a segment is refused, leaves no file behind, and the next one is made once there is some', async () => {
+  expect(await play('address-space')).toEqual({
+    ...fine,
+    reports: [{ code: 'DISK_FAILED', advises: true, leftBehind: false, several: true }],
+  });
+});
+
 test('cloning a view, which copies the whole reservation, does not crash', async () => {
   expect(await play('structured-clone')).toEqual({ ...fine, reports: [{ same: true, bytes: 8 * 1024 * 1024 }] });
 });
