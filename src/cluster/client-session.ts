@@ -179,7 +179,7 @@ export class ClientSession {
     log.whenWritable().then(release, release);
   }
 
-  #fetch(frame: Frame): void {
+  #fetch(frame: Frame): void | Promise<void> {
     const [topic, partition, offset, maxBytes, minBytes, maxWaitMs] = fetchHeader(frame.header);
     const replica = this.#host.replica(topic, partition);
     if (this.#waitingFetches >= MAX_WAITING_FETCHES) {
@@ -208,7 +208,13 @@ export class ClientSession {
       },
     };
     this.#waitingFetches++;
-    if (!fetch.attempt(maxWaitMs === 0)) replica.fetches.add(fetch);
+    const begin = (): void => {
+      if (!fetch.attempt(maxWaitMs === 0)) replica.fetches.add(fetch);
+    };
+    const cold = replica.mayRead ? replica.log.warm(offset, fetch.maxBytes) : undefined;
+    if (cold === undefined) return begin();
+    // What it failed of shows again in the attempt, which answers it.
+    return cold.catch(() => undefined).then(begin);
   }
 
   #waited(): true {

@@ -46,6 +46,8 @@ const FULL_DISK_PAUSE_TICKS = 20;
 /** A leader looks this often whether the oldest segments may go. */
 const RETENTION_CHECK_MS = 10_000;
 
+type AppendMessage = Extract<Message, { readonly type: 'append' }>;
+
 interface WaitingDelete {
   /** The log start asked for. */
   readonly offset: number;
@@ -79,6 +81,8 @@ export class Replica {
   readonly #controls: ControlTracker;
   #deletes: WaitingDelete[] = [];
   #nextRetentionCheck = 0;
+  /** Per peer: batches for it are being read from the disk, and later appends to it wait their turn. */
+  readonly #reading = new Map<NodeId, Promise<void>>();
   #deletion: Promise<void> = Promise.resolve();
 
   constructor(log: Log, host: ReplicaHost) {
@@ -420,7 +424,35 @@ export class Replica {
   }
 
   #send(message: Message): void {
-    if (message.type !== 'append' || message.end === message.start) {
+    if (message.type !== 'append') {
+      this.host.send(this, message, NO_BODIES, 0);
+      return;
+    }
+    const { to } = message;
+    const before = this.#reading.get(to);
+    const cold = before ?? this.#warm(message);
+    if (cold === undefined) {
+      this.#sendAppend(message);
+      return;
+    }
+    const turn = cold
+      .then(() => (before === undefined ? undefined : this.#warm(message)))
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#reading.get(to) === turn) this.#reading.delete(to);
+        if (this.#isOut) return;
+        this.#guard(() => this.#sendAppend(message));
+        this.host.schedule(this);
+      });
+    this.#reading.set(to, turn);
+  }
+
+  #warm({ start, end, bytes }: AppendMessage): Promise<void> | undefined {
+    return end === start ? undefined : this.log.warm(start, bytes);
+  }
+
+  #sendAppend(message: AppendMessage): void {
+    if (message.end === message.start) {
       this.host.send(this, message, NO_BODIES, 0);
       return;
     }
