@@ -50,7 +50,6 @@ Journal::Journal(JournalConfig config, Background& background, std::shared_ptr<H
 
 std::optional<Failure> Journal::start() {
   if (auto failure = files_.open()) return failure;
-  files_.request(config_.first_file_number);
   thread_ = std::thread([this] { run(); });
   return std::nullopt;
 }

@@ -123,7 +123,6 @@ export class TwinJournalWriter {
     } catch (error) {
       throw process.systemFailure('open', path, error);
     }
-    this.files.request(options.firstFileNumber);
     void this.#run();
   }
 
@@ -472,7 +471,8 @@ export class TwinJournalWriter {
     this.#takenNext = 0;
     this.#queue = [];
     this.#ended = true;
-    this.#progress(this.#durableTicket, failure, true, this.#directBytes);
+    // What failed beside the journal is told as well.
+    this.#progress(this.#durableTicket, failure ?? this.#process.failure, true, this.#directBytes);
   }
 
   /** Space has changed, or something failed beside the journal: whoever listens is told. */
