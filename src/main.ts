@@ -41,7 +41,8 @@ export {
   type VerifyOptions,
   type VerifyReport,
 } from './log/log.js';
-export type { LogOptions, StoreOptions } from './log/options.js';
+export type { CompactionEnd, CompactionReport, CompactionStats } from './log/compaction-report.js';
+export type { Cleanup, LogOptions, StoreOptions } from './log/options.js';
 export { formatStore, type OpenLogOptions, openStore, type Store, type StoreStats } from './log/store.js';
 export { BatchBuilder, type BatchBuilderOptions } from './record/batch-builder.js';
 export {

@@ -11,7 +11,7 @@ import {
   type TopicOptions,
 } from '../cluster/node-options.js';
 import { VarveError } from '../errors.js';
-import { LOG_RANGES, type Range, STORE_RANGES } from '../log/resolved-options.js';
+import { CLEANUPS, LOG_RANGES, type Range, STORE_RANGES } from '../log/resolved-options.js';
 import { didYouMean } from '../suggestion.js';
 
 /** Reads a value as it stands in the file (any YAML scalar) or on the command line (a string). Throws a sentence. */
@@ -113,7 +113,25 @@ const TOPIC_SETTINGS: Readonly<Record<string, Reader<unknown>>> = {
   indexIntervalBytes: within(bytes, LOG_RANGES.indexIntervalBytes),
   maxBatchBytes: within(bytes, LOG_RANGES.maxBatchBytes),
   producerIdExpirationMs: within(integer, LOG_RANGES.producerIdExpirationMs),
+  cleanup,
+  minCleanableDirtyRatio: share,
+  minCompactionLagMs: within(integer, LOG_RANGES.minCompactionLagMs),
+  deleteRetentionMs: within(integer, LOG_RANGES.deleteRetentionMs),
 };
+
+/** In a flag, commas part settings: "compact+delete" says it there. */
+function cleanup(value: unknown): string {
+  const words = String(value).split(/[,+]/).sort().join(',');
+  const found = CLEANUPS.find((each) => each === words);
+  if (found === undefined) throw new SettingError(`"${String(value)}" must be delete, compact or compact+delete`);
+  return found;
+}
+
+function share(value: unknown): number {
+  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+  if (typeof number === 'number' && number >= 0 && number <= 1) return number;
+  throw new SettingError(`"${String(value)}" is not from 0 to 1`);
+}
 
 function topicName(value: unknown): string {
   const name = text(value);
@@ -190,7 +208,7 @@ export const SETTINGS: readonly Setting[] = [
   {
     key: 'topics',
     flag: '--topic <spec>',
-    help: 'a topic, name:partitions=3,flush=sync (also segmentBytes, segmentMs, segmentJitterMs, retentionMs, retentionBytes, indexIntervalBytes, maxBatchBytes, producerIdExpirationMs); may be repeated',
+    help: 'a topic, name:partitions=3,flush=sync (also segmentBytes, segmentMs, segmentJitterMs, retentionMs, retentionBytes, indexIntervalBytes, maxBatchBytes, producerIdExpirationMs, cleanup, minCleanableDirtyRatio, minCompactionLagMs, deleteRetentionMs); may be repeated',
     read: topics,
     isList: true,
     repeats: true,
@@ -279,6 +297,18 @@ export const SETTINGS: readonly Setting[] = [
     flag: '--max-mapped-segments <count>',
     help: 'segments that stay mapped, over all partitions (default: 1024)',
     read: within(integer, STORE_RANGES.maxMappedSegments),
+  },
+  {
+    key: 'store.compactionBufferBytes',
+    flag: '--compaction-buffer-bytes <size>',
+    help: 'memory for the keys of one compaction (default: 64MiB)',
+    read: within(bytes, STORE_RANGES.compactionBufferBytes),
+  },
+  {
+    key: 'store.compactionBytesPerSecond',
+    flag: '--compaction-bytes-per-second <size>',
+    help: 'what compaction may read and write per second; 0: no limit (default: 0)',
+    read: within(bytes, STORE_RANGES.compactionBytesPerSecond),
   },
   {
     key: 'store.reserveBytes',

@@ -33,7 +33,7 @@ export interface StoreOptions {
   readonly maxOpenFiles: number;
   /** Time between checkpoints. Default 5,000 ms. */
   readonly checkpointIntervalMs: number;
-  /** Memory for the keys of one compaction; one log is compacted at a time. 24 bytes per key, a quarter to spare. Default 64 MiB. */
+  /** Memory for the keys of one compaction; one log is compacted at a time. 32 bytes per key. Default 64 MiB. */
   readonly compactionBufferBytes: number;
   /** What compaction may read and write per second, together; 0: no limit. Default 0. */
   readonly compactionBytesPerSecond: number;

@@ -1,12 +1,13 @@
-import { readdirSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Log } from '../../src/log/log.js';
-import { openStore, type OpenLogOptions } from '../../src/log/store.js';
+import { openStore, type OpenLogOptions, type Store } from '../../src/log/store.js';
 import { BatchBuilder } from '../../src/record/batch-builder.js';
 import type { Compression, Record, RecordInput } from '../../src/record/types.js';
 import { validateStoredBatch } from '../../src/record/validate-batch.js';
 import { crashImage, temporaryDirectory } from './crash-image.js';
+import { Faults, openFailing } from './failing-disk.js';
 
 const MIB = 1024 * 1024;
 const STORE = { create: true, journalFileBytes: MIB, journalMaxBytes: 8 * MIB, checkpointIntervalMs: 3_600_000 };
@@ -306,3 +307,86 @@ function batchOf(records: readonly RecordInput[]): Buffer {
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
+
+describe('a compaction that cannot go on', () => {
+  async function prepared(faults: Faults): Promise<{ store: Store; log: Log; path: string; model: Model }> {
+    const path = temporaryDirectory();
+    const store = await openFailing(path, faults, STORE);
+    const log = await store.openLog('t', 0, COMPACT);
+    const model: Model = new Map();
+    await fill(log, model, 10_000);
+    return { store, log, path, model };
+  }
+
+  test('for want of space changes nothing, leaves nothing behind, and succeeds when space returns', async () => {
+    const faults = new Faults();
+    const { store, log, path, model } = await prepared(faults);
+    faults.fail('writeFile', '.log', 'DISK_FULL');
+    const report = await log.compact();
+    expect(report).toMatchObject({ end: 'disk-full', segmentsAfter: 0, reason: expect.stringContaining('writeFile') });
+    expect(await recordsOf(log)).toHaveLength(10_000);
+    expect(store.failed).toBeUndefined();
+    expect(store.stats().compaction.failures).toBe(1);
+    faults.heal();
+    faults.fail('replaceFile', '.timeindex', 'DISK_FULL');
+    expect(await log.compact()).toMatchObject({ end: 'disk-full' });
+    expect(logFiles(path).filter((name) => name.length > 24)).toEqual([]);
+    faults.heal();
+    expect(await log.compact()).toMatchObject({ end: 'complete' });
+    expectModel(await recordsOf(log), model);
+    await store.close();
+  });
+
+  test('because a write failed is the end of the store, and reads go on', async () => {
+    const faults = new Faults();
+    const { store, log } = await prepared(faults);
+    faults.fail('writeFile', '.log', 'DISK_FAILED');
+    await expect(log.compact()).rejects.toMatchObject({ code: 'DISK_FAILED' });
+    expect(store.failed).toMatchObject({ code: 'DISK_FAILED' });
+    expect(await recordsOf(log)).toHaveLength(10_000);
+    await store.close();
+  });
+
+  test('because its swap never became durable is not done', async () => {
+    const faults = new Faults();
+    const { store, log } = await prepared(faults);
+    let failing = false;
+    const check = faults.check.bind(faults);
+    // The last thing before the swap is journalled.
+    faults.check = (method, path) => {
+      check(method, path);
+      if (failing || method !== 'replaceFile' || !String(path).endsWith('.timeindex')) return;
+      if (!String(path).includes('.1000000000001.')) return;
+      failing = true;
+      faults.failJournal('fdatasync: input/output error');
+    };
+    const outcome = await log.compact().then(
+      ({ end }) => end,
+      ({ code }) => code,
+    );
+    expect(failing).toBe(true);
+    expect(['interrupted', 'DISK_FAILED']).toContain(outcome);
+    expect(await recordsOf(log)).toHaveLength(10_000);
+    await store.close();
+  });
+
+  test('because a segment does not read back right removes nothing', async () => {
+    const { store, log, path } = await prepared(new Faults());
+    await store.checkpoint();
+    const partition = readdirSync(path).find((name) => name.startsWith('t-0'))!;
+    const file = join(path, partition, `${'0'.repeat(20)}.log`);
+    const bytes = readFileSync(file);
+    bytes[5000]! ^= 1;
+    const opened = openSync(file, 'r+');
+    writeSync(opened, bytes, 5000, 1, 5000);
+    closeSync(opened);
+    expect(await log.compact()).toMatchObject({
+      end: 'damaged',
+      segmentsAfter: 0,
+      reason: expect.stringContaining(file.slice(-24)),
+    });
+    expect(store.failed).toBeUndefined();
+    expect(readFileSync(file).equals(bytes)).toBe(true);
+    await store.close();
+  });
+});
