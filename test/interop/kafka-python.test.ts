@@ -9,6 +9,7 @@ import { COMPRESSIONS } from '../../src/record/types.js';
 import { validateProducedBatch } from '../../src/record/validate-batch.js';
 import { buildBatch, expected, plain } from '../record/records.js';
 import { runPython, whyNoPython } from './python.js';
+import { compactedSegment } from './compacted-sample.js';
 import { sampleRecords, sampleSegment } from './samples.js';
 
 interface ReadBatch {
@@ -68,6 +69,16 @@ describe.skipIf(reason !== undefined)('kafka-python', () => {
     expect(offsets).toEqual(
       Array.from({ length: segment.endOffset - segment.baseOffset }, (_, i) => segment.baseOffset + i),
     );
+  });
+
+  test('reads a compacted segment: gaps, empty batches, delete horizons, producers without records', async () => {
+    const { bytes, records } = await compactedSegment();
+    const { batches, validBytes } = read(bytes);
+    expect(validBytes).toBe(bytes.length);
+    expect(batches.every((batch) => batch.crcValid)).toBe(true);
+    expect(batches.filter((batch) => batch.isControl)).toHaveLength(3);
+    expect(batches.some((batch) => batch.records.length === 0)).toBe(true);
+    expect(batches.flatMap((batch) => (batch.isControl ? [] : batch.records))).toEqual(plain(records));
   });
 
   test('sees that a byte has changed', async () => {

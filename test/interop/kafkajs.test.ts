@@ -17,6 +17,7 @@ import { codecAt } from '../../src/record/record-batch.js';
 import { COMPRESSIONS, type RecordInput } from '../../src/record/types.js';
 import { validateProducedBatch } from '../../src/record/validate-batch.js';
 import { buildBatch, expected, plain } from '../record/records.js';
+import { compactedSegment } from './compacted-sample.js';
 import { sampleRecords, sampleSegment } from './samples.js';
 
 interface Encoder {
@@ -109,6 +110,19 @@ describe('kafkajs', () => {
       checked += inputs.length;
     }
     expect(checked).toBe(data.length);
+  });
+
+  test('reads a compacted segment: gaps, empty batches, delete horizons, producers without records', async () => {
+    const segment = await compactedSegment();
+    const data = (await read(segment.bytes)).filter((record) => !record.isControlRecord);
+    const told = data.map(({ offset, timestamp, key, value }) => [offset, timestamp, hex(key), hex(value)]);
+    const wanted = segment.records.map(({ offset, timestamp, key, value }) => [
+      String(offset),
+      String(timestamp),
+      key === null ? null : hex(key),
+      value === null ? null : hex(value),
+    ]);
+    expect(told).toEqual(wanted);
   });
 
   test.each(COMPRESSIONS)('writes batches with %s that are valid and read here', async (compression) => {
