@@ -37,6 +37,16 @@ const lies: readonly { readonly what: string; readonly workload: string; readonl
     lie: without(({ path }) => path === 'checkpoint.tmp'),
   },
   {
+    what: 'a direct flush syncs no segment',
+    workload: 'direct-flush',
+    lie: without(({ path }) => path.endsWith('.log')),
+  },
+  {
+    what: 'a direct flush syncs no name of a segment',
+    workload: 'direct-flush',
+    lie: without(({ directory, path }) => directory && path.includes('.')),
+  },
+  {
     what: 'new journal files have no durable name',
     workload: 'journal',
     lie: without(({ directory, path }) => directory && path === 'journal'),

@@ -167,6 +167,37 @@ export const WORKLOADS: readonly Workload[] = [
     },
   },
   {
+    name: 'direct-flush',
+    logs: [a, relaxed[1]],
+    options: { directFlushBytes: 2000, directMarkMaxMs: 10_000 },
+    async run(bench, random) {
+      // Marks come with the next group, or so late that no cut meets them; or at once.
+      const directMarkMaxMs = random.below(3) === 0 ? 1 : 10_000;
+      await bench.open({ directFlushBytes: 2000, directMarkMaxMs, journalFileBytes: 512 * KIB });
+      const log = await bench.log(a);
+      const none = await bench.log(relaxed[1]);
+      let bases = [0];
+      for (let round = 0; round < 16; round++) {
+        bases.push(log.end);
+        const large = random.below(3) > 0;
+        log.append(...sizes(random, 1, large ? 9000 : 500), ...(large ? [3000 + random.below(150 * KIB)] : []));
+        if (random.below(3) === 0) none.append(...sizes(random, 1, 20 * KIB));
+        if (random.below(3) > 0) await [log, none][random.below(4) === 0 ? 1 : 0]!.flush();
+        if (random.below(6) === 0) log.newEpoch();
+        const allowed = bases.filter((base) => base >= log.highWatermark && base < log.end);
+        const to = allowed[random.below(allowed.length)];
+        if (to !== undefined && random.below(4) === 0) {
+          log.truncate(to);
+          log.newEpoch();
+          bases = bases.filter((base) => base <= to);
+        }
+        if (random.below(5) === 0) log.commit();
+        if (random.below(8) === 0) await bench.checkpoint(log);
+      }
+      await log.flush();
+    },
+  },
+  {
     name: 'vote',
     logs: [a, b],
     async run(bench, random) {
