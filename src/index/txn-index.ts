@@ -54,8 +54,9 @@ export function decodeTxnIndex(bytes: Buffer): AbortedTransaction[] | undefined 
     if (bytes.readInt16BE(at) !== VERSION || producerId < 0 || firstOffset < 0 || firstOffset >= lastOffset) {
       return undefined;
     }
-    if (lastStableOffset < 0 || lastStableOffset > lastOffset + 1 || !Number.isSafeInteger(lastOffset))
-      return undefined;
+    if (lastStableOffset < 0 || lastStableOffset > lastOffset + 1) return undefined;
+    // A number that does not fit would be another one: another producer's.
+    if (!Number.isSafeInteger(producerId) || !Number.isSafeInteger(lastOffset)) return undefined;
     if (lastOffset <= (entries.at(-1)?.lastOffset ?? -1)) return undefined;
     entries.push(entry);
   }

@@ -14,7 +14,7 @@
  */
 import { crc32c } from '../disk/addon.js';
 import { VarveError } from '../errors.js';
-import type { LogState } from './log-state.js';
+import { isLogState, type LogState } from './log-state.js';
 
 export const CHECKPOINT_FILE = 'checkpoint';
 export const PREVIOUS_CHECKPOINT_FILE = 'checkpoint.previous';
@@ -98,7 +98,23 @@ export function decodeCheckpoint(bytes: Buffer, file: string): Checkpoint {
   }
   if (crc32c(bytes, HEADER_BYTES, bytes.length) !== bytes.readUInt32LE(16))
     throw corrupt(file, 'its CRC32C does not match');
-  return JSON.parse(bytes.toString('utf8', HEADER_BYTES)) as Checkpoint;
+  const body = parseBody(bytes.toString('utf8', HEADER_BYTES));
+  if (body === undefined) throw corrupt(file, 'its checksum is right, but it does not say what a checkpoint says');
+  return body;
+}
+
+/** What was not written by a store, though somebody computed the checksum, must not be taken for a checkpoint. */
+function parseBody(text: string): Checkpoint | undefined {
+  try {
+    const body = JSON.parse(text) as Partial<Checkpoint> | null;
+    const { sequence, directoryId, bootId, journalFile, journalLsn, journalChecksum, logs } = body ?? {};
+    const numbers = [sequence, journalFile, journalLsn, journalChecksum];
+    if (!numbers.every((number) => Number.isSafeInteger(number) && number! >= 0)) return undefined;
+    if (typeof directoryId !== 'string' || typeof bootId !== 'string') return undefined;
+    return Array.isArray(logs) && logs.every(isLogState) ? (body as Checkpoint) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function corrupt(file: string, what: string): VarveError {

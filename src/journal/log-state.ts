@@ -5,6 +5,8 @@
 import type { SegmentName } from '../segment/file-names.js';
 import type { DamagedRange } from '../segment/segment.js';
 
+const TOPIC_ID_PATTERN = /^[0-9a-f]{32}$/;
+
 export interface SegmentState extends SegmentName {
   /** Bytes of whole batches. A segment holds the offsets from its base to the next one's base, the last one to `end`. */
   readonly length: number;
@@ -42,6 +44,34 @@ export interface LogState {
   readonly epochs: readonly (readonly [epoch: number, start: number])[];
   /** Batches below this leave no trace in the producer state. Default 0. */
   readonly producersEmptyBelow?: number;
+}
+
+/** Whether a value that was read from a file has the shape of a row. */
+export function isLogState(value: unknown): value is LogState {
+  if (typeof value !== 'object' || value === null) return false;
+  const { topic, partition, topicId, relaxed, segments, epochs, ...rest } = value as Partial<LogState>;
+  const { term, vote, logStart, end, hwFloor, generation } = rest;
+  const numbers = [partition, term, vote, logStart, end, hwFloor, generation];
+  return (
+    numbers.every(isNatural) &&
+    typeof topic === 'string' &&
+    TOPIC_ID_PATTERN.test(String(topicId)) &&
+    typeof relaxed === 'boolean' &&
+    Array.isArray(segments) &&
+    segments.every(isSegmentState) &&
+    Array.isArray(epochs) &&
+    epochs.every((epoch) => Array.isArray(epoch) && epoch.length === 2 && epoch.every(isNatural))
+  );
+}
+
+function isSegmentState(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { base, tag, length, damaged = [] } = value as Partial<SegmentState>;
+  return [base, tag, length].every(isNatural) && Array.isArray(damaged);
+}
+
+function isNatural(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 export function newLogState(topic: string, partition: number, topicId: string): LogState {
