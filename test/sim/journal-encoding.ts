@@ -3,11 +3,11 @@
  * apart from src/disk/journal-format.ts, which only decodes, so that each checks the other.
  */
 import { crc32c } from '../../src/disk/addon.js';
+import { STORED_RECORD_TYPE } from '../../src/disk/journal-format.js';
 import { VarveError } from '../../src/errors.js';
 import type { TwinSegment } from './twin-segment.js';
 
 export const BLOCK_BYTES = 4096;
-export const STORED_TYPE = 1;
 
 const FILE_MAGIC = 0x4c415756; // "VWAL"
 const GROUP_MAGIC = 0x50524756; // "VGRP"
@@ -28,7 +28,8 @@ export interface PendingRecord {
   readonly log: number;
   readonly type: number;
   readonly mode: 'sync' | 'async' | 'none';
-  readonly ticket: number;
+  /** Set when it is submitted. */
+  ticket: number;
   readonly epoch: number;
   readonly generation: number;
   /** Stored records: where their bytes are. */
@@ -116,7 +117,7 @@ export class JournalGroup {
 
   add(record: PendingRecord, identity: EncodedIdentity): void {
     this.#contentBytes += record.length;
-    const before = record.type === STORED_TYPE ? this.#joinable(record) : undefined;
+    const before = record.type === STORED_RECORD_TYPE ? this.#joinable(record) : undefined;
     if (before !== undefined) {
       before.length += record.length;
       before.lastOffset = record.lastOffset;
@@ -124,7 +125,7 @@ export class JournalGroup {
       return;
     }
     this.#contentBytes += RECORD_HEADER_BYTES;
-    if (record.type === STORED_TYPE) this.#tails.set(record.log, this.#records.length);
+    if (record.type === STORED_RECORD_TYPE) this.#tails.set(record.log, this.#records.length);
     else this.#barrier = this.#records.length + 1;
     this.#records.push(record);
     this.#identities.push(identity);

@@ -140,11 +140,13 @@ export class TwinJournalWriter {
     return this.#logs.push(identity) - 1;
   }
 
-  submit(record: Omit<PendingRecord, 'ticket'>): number {
+  /** Takes the record over and numbers it. */
+  submit(record: PendingRecord): number {
     this.#process.checkHealth();
     if (this.#draining || this.#abandoned) throw new VarveError('CLOSED', 'the journal is closed');
     const ticket = ++this.#submittedTicket;
-    this.#queue.push({ ...record, ticket });
+    record.ticket = ticket;
+    this.#queue.push(record);
     this.#queueBytes += record.length;
     this.#records++;
     this.#payloadBytes += record.length;

@@ -14,6 +14,7 @@ import type {
   LogIdentity,
   SegmentFile,
 } from '../../src/disk/disk.js';
+import { STORED_RECORD_TYPE } from '../../src/disk/journal-format.js';
 import { VarveError } from '../../src/errors.js';
 import { TwinJournalWriter } from './twin-journal-writer.js';
 import type { TwinProcess } from './twin-process.js';
@@ -72,17 +73,33 @@ export class TwinJournal implements Journal {
       throw new VarveError('INVALID_ARGUMENT', 'appendStored: the segment belongs to another kind of disk');
     }
     this.#checkRecord(log, generation, epoch, mode);
-    const isStored =
-      [segmentBaseOffset, position, length].every(isNatural) && [lastOffset, hwFloor].every(Number.isSafeInteger);
-    checkArgument(isStored, 'appendStored: numbers must be whole and below 2^53');
+    checkArgument(
+      isNatural(segmentBaseOffset) &&
+        isNatural(position) &&
+        isNatural(length) &&
+        Number.isSafeInteger(lastOffset) &&
+        Number.isSafeInteger(hwFloor),
+      'appendStored: numbers must be whole and below 2^53',
+    );
     if (segment.isClosed) throw new VarveError('CLOSED', `${segment.path} is closed`);
     checkArgument(
       length > 0 && length <= MAX_RECORD_BYTES && position + length <= segment.size,
       'appendStored: the bytes are not stored in the segment',
     );
     this.#lastTicket = this.#writer.submit({
-      ...{ log, type: 1, mode, epoch, generation, segment, payload: undefined },
-      ...{ segmentBaseOffset, position, length, lastOffset, hwFloor },
+      log,
+      type: STORED_RECORD_TYPE,
+      mode,
+      ticket: 0,
+      epoch,
+      generation,
+      segment,
+      payload: undefined,
+      segmentBaseOffset,
+      position,
+      length,
+      lastOffset,
+      hwFloor,
     });
     return this.#lastTicket;
   }
@@ -93,8 +110,19 @@ export class TwinJournal implements Journal {
     checkArgument(isNatural(type) && type > 1 && type <= 0xffff, 'type must be from 2 to 65535');
     checkArgument(payload.length <= MAX_RECORD_BYTES, 'payload must be at most 2 GiB long');
     this.#lastTicket = this.#writer.submit({
-      ...{ log, type, mode, epoch, generation, segment: undefined, payload: new Uint8Array(payload) },
-      ...{ segmentBaseOffset: 0, position: 0, length: payload.length, lastOffset: 0, hwFloor: 0 },
+      log,
+      type,
+      mode,
+      ticket: 0,
+      epoch,
+      generation,
+      segment: undefined,
+      payload: new Uint8Array(payload),
+      segmentBaseOffset: 0,
+      position: 0,
+      length: payload.length,
+      lastOffset: 0,
+      hwFloor: 0,
     });
     return this.#lastTicket;
   }
