@@ -4,10 +4,10 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { VarveError } from '../../src/errors.js';
 import type { Log } from '../../src/log/log.js';
-import type { PartitionLog } from '../../src/log/partition-log.js';
 import { openStore, type Store } from '../../src/log/store.js';
 import { batchSizeAt, isControlAt } from '../../src/record/record-batch.js';
 import { crashImage, powerCutImage, temporaryDirectory } from './crash-image.js';
+import { expectAnswers, expectCommitted } from './producer-answers.js';
 import { type Produced, ProducerModel, producedBatch } from './producer-model.js';
 
 const MIB = 1024 * 1024;
@@ -108,26 +108,6 @@ class Run {
     }
   }
 
-  /** Every answer that a producer could get, and how far everything is decided. */
-  check(): void {
-    const { log, model } = this;
-    expect(log.lastStableOffset).toBe(Math.max(log.start, model.lastStableOffset(log.highWatermark)));
-    for (const producerId of model.producerIds) {
-      const epoch = model.epochOf(producerId);
-      const next: Produced = { producerId, epoch, sequence: model.nextSequence(producerId), count: 1 };
-      const probes: Produced[] = [
-        next,
-        { ...next, transactional: true },
-        { ...next, sequence: next.sequence + 1 },
-        { ...next, epoch: epoch + 1, sequence: 0 },
-        { ...next, epoch: epoch + 1, sequence: 1 },
-        ...model.batchesOf(producerId).slice(-7),
-      ];
-      if (epoch > 0) probes.push({ ...next, epoch: epoch - 1 });
-      for (const probe of probes) expect([probe, this.#verdict(probe)]).toEqual([probe, model.verdict(probe)]);
-    }
-  }
-
   #batchFor(step: Extract<Command, { do: 'produce' }>): Produced {
     const { model } = this;
     const { producer: producerId, count, transactional, bytes } = step;
@@ -162,22 +142,11 @@ class Run {
     }
   }
 
-  #verdict(batch: Produced): string | [number, number] {
-    const bytes = producedBatch(batch);
-    try {
-      const found = (this.log as PartitionLog).producers.check(bytes, 0, bytes.length, 't-0');
-      return found === undefined ? 'new' : [found.baseOffset, found.lastOffset];
-    } catch (error) {
-      return (error as VarveError).code;
-    }
-  }
-
   /** From every batch on, in small steps: what was aborted, and nothing else, is left out. */
   async #read(): Promise<void> {
     const { log, model } = this;
     const stable = log.lastStableOffset;
-    const all = await log.read(log.start, { maxBytes: 64 * MIB, isolation: 'read_committed' });
-    expect(all.records.map((record) => record.offset)).toEqual(model.committedOffsets(log.start, stable));
+    await expectCommitted(log, model);
     for (const { base } of [...model.items, { base: log.start }]) {
       if (base < log.start || base > log.end) continue;
       const seen: number[] = [];
@@ -212,7 +181,7 @@ test('whatever happens to a log, its producers get the answers that its batches 
       try {
         for (const step of [...commands, { do: 'read' as const }]) {
           await run.apply(step);
-          run.check();
+          expectAnswers(run.log, run.model);
         }
       } finally {
         await run.store.close();
