@@ -92,7 +92,7 @@ std::optional<Failure> MappedSegment::create(std::string path, uint64_t reserve_
 
 std::optional<Failure> MappedSegment::open_writable(std::string path, uint64_t reserve_bytes, uint64_t size,
                                                     std::shared_ptr<SegmentGround> ground, SegmentRef& out,
-                                                    SegmentWriter writer) {
+                                                    SegmentWriter writer, Tail tail) {
   SegmentRef segment(new MappedSegment(std::move(path), std::move(ground)));
   segment->writer_ = writer;
   if (size > reserve_bytes) {
@@ -112,7 +112,7 @@ std::optional<Failure> MappedSegment::open_writable(std::string path, uint64_t r
                                                       " bytes, fewer than the " + std::to_string(size) +
                                                       " it is to be opened with"};
   }
-  if (present > size) {
+  if (present > size && tail == Tail::cut) {
     if (const int error = truncate_file(file, size); error != 0) {
       return system_failure("truncation", segment->path_, error);
     }

@@ -88,10 +88,15 @@ class MappedSegment {
   // The file must not exist.
   static std::optional<Failure> create(std::string path, uint64_t reserve_bytes, std::shared_ptr<SegmentGround> ground,
                                        SegmentRef& out, SegmentWriter writer = SegmentWriter::mapped);
-  // Trims the file to `size` before it is mapped.
+  // What a file has beyond the size that it is opened with.
+  enum class Tail {
+    cut,   // it goes, before the file is mapped
+    keep,  // it stays, since somebody may hold a mapping of it: appends overwrite it
+  };
+
   static std::optional<Failure> open_writable(std::string path, uint64_t reserve_bytes, uint64_t size,
                                               std::shared_ptr<SegmentGround> ground, SegmentRef& out,
-                                              SegmentWriter writer = SegmentWriter::mapped);
+                                              SegmentWriter writer = SegmentWriter::mapped, Tail tail = Tail::cut);
   // Maps the file as long as it is.
   static std::optional<Failure> open_read_only(std::string path, std::shared_ptr<SegmentGround> ground, SegmentRef& out);
 

@@ -47,10 +47,11 @@ napi_value open_segment(napi_env env, napi_callback_info info) {
   const uint64_t reserve_bytes = arguments.natural(2, "reserveBytes");
   const uint64_t size = arguments.natural(3, "size");
   const SegmentWriter writer = writer_argument(arguments, 4);
+  const auto tail = arguments.natural(5, "keepTail") == 0 ? MappedSegment::Tail::cut : MappedSegment::Tail::keep;
   if (arguments.failed() || refuse_closed(env, *handle->store)) return nullptr;
   SegmentRef segment;
-  const auto failure =
-      MappedSegment::open_writable(std::move(path), reserve_bytes, size, handle->store->segments(), segment, writer);
+  const auto failure = MappedSegment::open_writable(std::move(path), reserve_bytes, size, handle->store->segments(),
+                                                    segment, writer, tail);
   return finish_open(env, handle->store, failure, std::move(segment));
 }
 

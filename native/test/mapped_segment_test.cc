@@ -139,6 +139,21 @@ TEST_CASE("opening for writing trims the file, and appends go on where it was cu
   CHECK(MappedSegment::open_writable(path, 64 * kMiB, 32 * kMiB, healthy(), longer));
 }
 
+TEST_CASE("a file that may be mapped elsewhere keeps its length, and appends go on at the size given") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("0.log");
+  append(create(path, kMiB), std::vector<uint8_t>(10000, 1));
+  const auto length = std::filesystem::file_size(path);
+  SegmentRef segment;
+  REQUIRE(!MappedSegment::open_writable(path, kMiB, 5001, healthy(), segment, SegmentWriter::mapped,
+                                        MappedSegment::Tail::keep));
+  CHECK(std::filesystem::file_size(path) == length);
+  CHECK(segment->size() == 5001);
+  CHECK(append(segment, std::vector<uint8_t>(200000, 2)) == 5001);
+  CHECK(segment->base()[5000] == 1);
+  CHECK(segment->base()[205000] == 2);
+}
+
 TEST_CASE("opening read-only maps the file as long as it is, also when it is empty") {
   const TemporaryDirectory directory;
   const std::string path = directory.file("0.log");

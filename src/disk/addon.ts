@@ -61,6 +61,7 @@ interface Addon {
     reserveBytes: number,
     size: number,
     writer: number,
+    keepTail: number,
   ): NativeSegmentHandle;
   openSegmentReadOnly(store: NativeStoreHandle, path: string): NativeSegmentHandle;
   appendSegment(segment: NativeSegmentHandle, source: Uint8Array, start: number, end: number): number;

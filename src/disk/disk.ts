@@ -79,13 +79,11 @@ export interface Disk {
   /** Creates a segment file (which must not exist) and maps it writable. Not synced: the journal covers its bytes. */
   createSegment(path: string, options: SegmentOptions): SegmentFile;
   /**
-   * Opens an existing segment. Writable: bytes beyond `size` are trimmed before it is mapped and appends continue at
-   * `size`. Read-only: mapped as long as it is.
+   * Opens an existing segment. Writable: appends continue at `size`; bytes beyond it are trimmed before the file is mapped,
+   * or stay with `keepTail`: somebody may hold a mapping of the file, and a mapped file is never shortened. Read-only:
+   * mapped as long as it is.
    */
-  openSegment(
-    path: string,
-    options: SegmentOptions & { readonly size?: number; readonly writable: boolean },
-  ): SegmentFile;
+  openSegment(path: string, options: OpenSegmentOptions): SegmentFile;
 
   /** What the segments cost now; also after `close`. */
   stats(): SegmentStats;
@@ -108,6 +106,13 @@ export interface SegmentOptions {
 }
 
 export type SegmentWriter = 'mapped' | 'pwrite';
+
+export interface OpenSegmentOptions extends SegmentOptions {
+  readonly writable: boolean;
+  /** Needed for writing. */
+  readonly size?: number;
+  readonly keepTail?: boolean;
+}
 
 export interface SegmentFile {
   readonly path: string;

@@ -17,6 +17,7 @@ import type {
   Journal,
   JournalOptions,
   SegmentFile,
+  OpenSegmentOptions,
   SegmentOptions,
   SegmentStats,
   SegmentWriter,
@@ -270,11 +271,8 @@ class NativeDisk implements Disk {
     );
   }
 
-  openSegment(
-    path: string,
-    options: SegmentOptions & { readonly size?: number; readonly writable: boolean },
-  ): SegmentFile {
-    const { reserveBytes, size, writable, writer = 'mapped' } = options;
+  openSegment(path: string, options: OpenSegmentOptions): SegmentFile {
+    const { reserveBytes, size, writable, writer = 'mapped', keepTail = false } = options;
     const file = this.#locate(path);
     if (!writable) return new NativeSegment(path, reserveBytes, this.#native.openSegmentReadOnly(this.#store, file));
     if (size === undefined) {
@@ -283,7 +281,7 @@ class NativeDisk implements Disk {
     return new NativeSegment(
       path,
       reserveBytes,
-      this.#native.openSegment(this.#store, file, reserveBytes, size, WRITERS[writer]),
+      this.#native.openSegment(this.#store, file, reserveBytes, size, WRITERS[writer], keepTail ? 1 : 0),
     );
   }
 

@@ -76,8 +76,9 @@ export class SegmentFiles implements SegmentSource {
 
   /** Bytes beyond what is stored are trimmed, but never from a file that was mapped before: somebody may hold a view. */
   #openActive({ path, length }: Segment): SegmentFile {
+    const keepTail = this.mapped.wasMapped(path);
     const reserveBytes = Math.max(this.#reserveBytes, length + this.#reserveBytes - this.#options.segmentBytes);
-    return this.#disk.openSegment(path, { reserveBytes, size: length, writable: true });
+    return this.#disk.openSegment(path, { reserveBytes, size: length, writable: true, keepTail });
   }
 
   #openReadOnly({ path, length }: Segment): SegmentFile {

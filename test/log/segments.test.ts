@@ -1,6 +1,6 @@
 // Segments as a log uses them: nothing of a sealed one is touched before it is read, few of them are mapped, and neither
 // eviction nor deletion nor damage to an index ever changes what is read.
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Disk } from '../../src/disk/disk.js';
@@ -47,6 +47,11 @@ function filesEnding(path: string, ending: string): string[] {
   return readdirSync(directory)
     .filter((name) => name.endsWith(ending))
     .map((name) => join(directory, name));
+}
+
+function allFileSizes(path: string): Map<string, number> {
+  const files = readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.log'));
+  return new Map(files.map((name) => [name, statSync(join(path, name)).size]));
 }
 
 /** A closed store whose log t-0 has several sealed segments. */
@@ -140,7 +145,10 @@ test('an evicted log goes on where it ended, and what was not synced is not evic
   for (let round = 0; round < 3; round++) {
     await store.checkpoint();
     expect(store.stats().segments.mapped).toBe(2);
+    const sizes = allFileSizes(path);
     for (const log of logs) await append(log, 2);
+    // A file that was mapped is never shortened, also when it is mapped again.
+    for (const [file, size] of allFileSizes(path)) expect(size).toBeGreaterThanOrEqual(sizes.get(file) ?? 0);
   }
   for (const [i, view] of views.entries()) expect(view.equals(copies[i]!)).toBe(true);
   for (const log of logs) {

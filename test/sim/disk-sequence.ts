@@ -260,12 +260,15 @@ class DiskSequence {
     // What is mapped must not be shortened, and is opened once only.
     if (this.#isMapped(path)) return;
     const size = Math.max(0, this.#sizeOf(path) - random.below(4000) + (random.chance(0.1) ? 5000 : 0));
+    const keepTail = random.chance(0.3);
     const open = (disk: Disk): SegmentFile => {
       if (kind < 2) return disk.createSegment(path, { reserveBytes });
       if (kind === 2) return disk.openSegment(path, { reserveBytes, writable: false });
-      return disk.openSegment(path, { reserveBytes, size, writable: true });
+      return disk.openSegment(path, { reserveBytes, size, writable: true, keepTail });
     };
-    this.calls.push(`${['create', 'create', 'openReadOnly', 'openWritable'][kind]} ${path} ${reserveBytes} ${size}`);
+    this.calls.push(
+      `${['create', 'create', 'openReadOnly', 'openWritable'][kind]} ${path} ${reserveBytes} ${size} ${keepTail}`,
+    );
     const native = await outcome(() => open(this.#native));
     const twin = await outcome(() => open(this.#twin));
     if ('code' in native || 'code' in twin) return this.#check(native, twin);

@@ -13,6 +13,7 @@ import type {
   FreeSpace,
   Journal,
   JournalOptions,
+  OpenSegmentOptions,
   SegmentOptions,
   SegmentStats,
 } from '../../src/disk/disk.js';
@@ -277,11 +278,8 @@ export class TwinDisk implements Disk {
     }
   }
 
-  openSegment(
-    path: string,
-    options: SegmentOptions & { readonly size?: number; readonly writable: boolean },
-  ): TwinSegment {
-    const { reserveBytes, size, writable } = options;
+  openSegment(path: string, options: OpenSegmentOptions): TwinSegment {
+    const { reserveBytes, size, writable, keepTail = false } = options;
     const target = this.#locate(path);
     if (!writable) {
       const file = this.#openNow(target);
@@ -300,7 +298,7 @@ export class TwinDisk implements Disk {
         `${path} has ${file.size} bytes, fewer than the ${size} it is to be opened with`,
       );
     }
-    if (file.size > size) {
+    if (file.size > size && !keepTail) {
       try {
         this.#process.callNow('truncate', target, 0);
       } catch (error) {
