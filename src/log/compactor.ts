@@ -56,9 +56,14 @@ export class Compactor {
     return this.#compact(log);
   }
 
-  /** Ends the pass that is running; none is begun any more. */
-  async stop(): Promise<void> {
+  /** The store has failed: the pass that is running ends soon, and none is begun any more. */
+  halt(): void {
     this.#stop.abort();
+  }
+
+  /** As `halt`; resolves when the pass has ended. */
+  async stop(): Promise<void> {
+    this.halt();
     await this.#running;
   }
 

@@ -488,6 +488,7 @@ export class Store {
     this.#failed = error;
     this.#refusal ??= error;
     clearInterval(this.#timer);
+    this.#compactor.halt();
     this.#queue.fail(error);
     this.#reserve.fail(error);
     for (const log of this.#logs.values()) log.storeFailed(error);
