@@ -92,11 +92,11 @@ export class Workbench {
     const seq = this.#seq;
     await this.attempt(async () => {
       await this.#opened().close();
-      this.note({ note: 'ack', seq });
+      // One that had failed before closes as well, and promises nothing.
+      if (this.#opened().failed === undefined) this.note({ note: 'ack', seq });
     });
   }
 
-  /** Submits an action; `refused` tells errors after which nothing has happened. */
   submit<T>(log: string, action: Action, call: () => T): T | undefined {
     const seq = ++this.#seq;
     this.note({ note: 'submit', seq, log, action });
@@ -104,9 +104,14 @@ export class Workbench {
       return call();
     } catch (error) {
       this.#failed(error);
-      if (error instanceof VarveError && error.code === 'DISK_FULL') this.note({ note: 'refused', seq });
+      this.refused(seq, error);
       return undefined;
     }
+  }
+
+  /** A full disk means that nothing has happened; any other error, that nobody knows. */
+  refused(seq: number, error: unknown): void {
+    if (error instanceof VarveError && error.code === 'DISK_FULL') this.note({ note: 'refused', seq });
   }
 
   /** Number of the last action. */
@@ -192,7 +197,10 @@ export class BenchLog {
     );
     const seq = this.#bench.seq;
     await this.#bench.attempt(async () => {
-      await promise;
+      await promise?.catch((error: unknown) => {
+        this.#bench.refused(seq, error);
+        throw error;
+      });
       if (promise !== undefined && log.options.flush === 'sync') this.#bench.ack(seq);
     });
   }
