@@ -28,6 +28,7 @@ class Health {
     if (failed_.load(std::memory_order_relaxed)) return;
     failure_ = failure;
     failed_.store(true, std::memory_order_release);
+    if (trace() != nullptr) trace()->latched(failure.message);
   }
 
   // Only after `failed()`.

@@ -192,7 +192,8 @@ std::optional<Failure> JournalFiles::fill(JournalFile& file, bool created) {
   int error = file_size(file.file, present);
   if (error == 0 && present < file_bytes_) error = allocate_blocks(file.file, present, file_bytes_);
   bool sync_failed = false;
-  if (error == 0 && present < file_bytes_) {
+  const bool is_short = error == 0 && present < file_bytes_;
+  if (is_short) {
     using Clock = std::chrono::steady_clock;
     auto began = Clock::now();
     error = write_zeros(file.file, present, file_bytes_, [&](uint64_t from, uint64_t length) {
@@ -212,7 +213,7 @@ std::optional<Failure> JournalFiles::fill(JournalFile& file, bool created) {
   }
   // A sync that failed somewhere else meanwhile was the last one.
   if (error == 0 && health_->failed()) error = ECANCELED;
-  if (error == 0) {
+  if (is_short && error == 0) {
     error = sync_data(file.file);
     sync_failed = error != 0;
   }

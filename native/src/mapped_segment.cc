@@ -375,6 +375,10 @@ std::optional<Failure> MappedSegment::sync_now() {
 
 bool MappedSegment::sync_entry(std::optional<Failure>& failure) {
   if (entry_durable_) return true;
+  if (ground_->health().failed()) {
+    failure = ground_->health().failure();
+    return true;
+  }
   const std::string directory = path_.substr(0, path_.rfind('/'));
   FileDescriptor file;
   if (open_file(directory, O_RDONLY | O_DIRECTORY, trace(), file) != 0) return false;

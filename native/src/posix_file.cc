@@ -49,14 +49,12 @@ int open_file(const std::string& path, int flags, Trace* trace, FileDescriptor& 
 
 int rename_file(const std::string& from, const std::string& to, Trace* trace) {
   if (!kTraceable) trace = nullptr;
-  const int result = trace != nullptr ? trace->rename(from, to) : ::rename(from.c_str(), to.c_str());
-  return result == 0 ? 0 : errno;
+  return retry([&] { return trace != nullptr ? trace->rename(from, to) : ::rename(from.c_str(), to.c_str()); });
 }
 
 int unlink_file(const std::string& path, Trace* trace) {
   if (!kTraceable) trace = nullptr;
-  const int result = trace != nullptr ? trace->unlink(path) : ::unlink(path.c_str());
-  return result == 0 ? 0 : errno;
+  return retry([&] { return trace != nullptr ? trace->unlink(path) : ::unlink(path.c_str()); });
 }
 
 int file_size(const FileDescriptor& file, uint64_t& out) {
@@ -137,10 +135,10 @@ int allocate_blocks(const FileDescriptor& file, uint64_t from, uint64_t to) {
 int write_back(const FileDescriptor& file, uint64_t from, uint64_t length, unsigned flags) {
   const auto start = static_cast<off_t>(from);
   const auto bytes = static_cast<off_t>(length);
-  const int result = file.trace() != nullptr
-                         ? file.trace()->sync_file_range(file.number(), file.get(), start, bytes, flags)
-                         : ::sync_file_range(file.get(), start, bytes, flags);
-  return result == 0 ? 0 : errno;
+  return retry([&] {
+    return file.trace() != nullptr ? file.trace()->sync_file_range(file.number(), file.get(), start, bytes, flags)
+                                   : ::sync_file_range(file.get(), start, bytes, flags);
+  });
 }
 
 int sync_data(const FileDescriptor& file) {

@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kKindNames[] = {
     "create", "open",  "write",      "store",    "allocate",   "truncate", "rename",
-    "unlink", "mkdir", "sync-begin", "sync-end", "write-back", "fault",    "note",
+    "unlink", "mkdir", "sync-begin", "sync-end", "write-back", "fault",    "latch",  "note",
 };
 
 bool all_zero(const std::vector<uint8_t>& bytes) {
@@ -213,6 +213,14 @@ uint32_t Trace::record(TraceEvent event) {
     event.file = file_at(event.path);
   }
   return record_locked(std::move(event));
+}
+
+void Trace::latched(std::string reason) {
+  TraceEvent event;
+  event.kind = TraceKind::latch;
+  event.text = std::move(reason);
+  const std::lock_guard lock(mutex_);
+  record_locked(std::move(event));
 }
 
 void Trace::note(std::string text) {

@@ -47,6 +47,7 @@ enum class TraceKind : uint8_t {
   sync_end,
   write_back,
   fault,
+  latch,
   note,
 };
 
@@ -102,6 +103,8 @@ class Trace {
   uint32_t record(TraceEvent event);
 
   void note(std::string text);
+  // The store accepts nothing from here on.
+  void latched(std::string reason);
   std::vector<TraceEvent> take();
   void set_fault(TraceFault fault);
   // Calls that could have been made to fail so far, and those that were.

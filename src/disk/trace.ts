@@ -32,6 +32,7 @@ export const TRACE_KINDS = [
   'sync-end',
   'write-back',
   'fault',
+  'latch',
   'note',
 ] as const;
 
@@ -54,7 +55,7 @@ export interface TraceEvent {
   readonly length: number;
   /** What was written or stored; undefined when all of it is zero. */
   readonly bytes: Buffer | undefined;
-  /** Rename: the new path. Fault: the kind of call that failed. Note: its text. */
+  /** Rename: the new path. Fault: the kind of call that failed. Latch: why nothing is accepted any more. Note: its text. */
   readonly text: string;
 }
 

@@ -770,7 +770,9 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     try {
       return run();
     } catch (error) {
-      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL' || !this.#host.giveUpReserve()) throw error;
+      if (!(error instanceof VarveError)) throw error;
+      if (error.code === 'DISK_FAILED') throw this.#host.fail(error);
+      if (error.code !== 'DISK_FULL' || !this.#host.giveUpReserve()) throw error;
       return run();
     }
   }

@@ -50,7 +50,7 @@ export async function runWithFault(
   await bench.close();
   const events = [...before, ...bench.trace.take()];
   const first = events.find(({ kind }) => kind === 'fault');
-  const problems = [...judgeErrors(bench.errors, fault, first), ...judgeSyncs(events)];
+  const problems = [...judgeErrors(bench, fault, first), ...judgeSyncs(events)];
   if (first !== undefined) {
     const history = new History();
     for (const { kind, text } of events) if (kind === 'note') history.add(JSON.parse(text) as Note);
@@ -79,34 +79,53 @@ async function untilDone(bench: Workbench, running: Promise<void>): Promise<void
 }
 
 function judgeErrors(
-  errors: readonly Error[],
-  fault: { error: CallError; repeat: boolean },
+  bench: Workbench,
+  fault: { readonly error: CallError; readonly repeat: boolean },
   first: TraceEvent | undefined,
 ): string[] {
   const problems: string[] = [];
+  const { errors, closeErrors } = bench;
   for (const error of errors) {
     const code = error instanceof VarveError ? error.code : 'no VarveError';
     if (code !== 'DISK_FULL' && code !== 'DISK_FAILED' && code !== 'CLOSED') problems.push(`${code}: ${error.message}`);
   }
-  const has = (code: string) => errors.some((error) => error instanceof VarveError && error.code === code);
-  const harmless = fault.error === 'EINTR' || fault.error === 'short write';
-  if (harmless && errors.length > 0) problems.push(`${fault.error} did harm: ${errors[0]!.message}`);
-  if (fault.error === 'EIO' && has('DISK_FULL')) problems.push('EIO was taken for a full disk');
-  const full = fault.error === 'ENOSPC' && !fault.repeat && first !== undefined && HARMLESS_WHEN_FULL.has(first.text);
-  if (full && has('DISK_FAILED')) {
-    problems.push(
-      `no space for ${first.text} of ${first.path} is not harmless: ${errors.find((error) => (error as VarveError).code === 'DISK_FAILED')!.message}`,
-    );
+  const find = (code: string) => {
+    return errors.find((error) => error instanceof VarveError && error.code === code && !closeErrors.includes(error));
+  };
+  if ((fault.error === 'EINTR' || fault.error === 'short write') && errors.length > 0) {
+    problems.push(`${fault.error} did harm: ${errors[0]!.message}`);
   }
+  if (fault.error === 'EIO' && find('DISK_FULL')) problems.push('EIO was taken for a full disk');
+  // The journal's first file is made after the opening, which no longer can refuse: the store says that it failed.
+  const isFirstFile = first?.path.endsWith('/00000000000000000001.wal');
+  const isHarmless = !fault.repeat && HARMLESS_WHEN_FULL.has(first?.text ?? '') && !isFirstFile;
+  const harm = fault.error === 'ENOSPC' && isHarmless ? find('DISK_FAILED') : undefined;
+  if (harm !== undefined)
+    problems.push(`no space for ${first!.text} of ${first!.path} is not harmless: ${harm.message}`);
   return problems;
 }
 
-/** After a sync that failed no other one is begun, of whatever file. */
+/**
+ * After a sync that failed the store latches; that sync is never tried again, and once it has latched no other one is begun.
+ * Those that other threads were just about to begin are forgiven: they stand before anything else that the store does. A
+ * journal file that found no space before it was used is given up, which fails nothing.
+ */
 function judgeSyncs(events: readonly TraceEvent[]): string[] {
-  const failed = events.findIndex(({ kind, error }) => kind === 'sync-end' && error !== undefined && error !== 'EINTR');
+  const failed = events.findIndex(({ kind, error, path, file }, index) => {
+    const used = events.slice(0, index).some((event) => event.file === file && event.bytes !== undefined);
+    const givenUp = error === 'ENOSPC' && path.endsWith('.wal') && !used;
+    return kind === 'sync-end' && error !== undefined && error !== 'EINTR' && !givenUp;
+  });
   if (failed < 0) return [];
-  const later = events.slice(failed + 1).filter(({ kind }) => kind === 'sync-begin');
-  return later.map(({ path }) => `sync of '${path}' after the sync of '${events[failed]!.path}' had failed`);
+  const { path } = events[failed]!;
+  const latch = events.findIndex(({ kind }) => kind === 'latch');
+  if (latch < 0) return [`the sync of '${path}' failed, and the store did not latch`];
+  const settled = events.findIndex(({ kind }, index) => index > latch && kind !== 'sync-begin' && kind !== 'sync-end');
+  const wrong = events.filter((event, index) => {
+    if (event.kind !== 'sync-begin') return false;
+    return (index > failed && event.path === path) || (settled >= 0 && index > settled);
+  });
+  return wrong.map((event) => `sync of '${event.path}' after the sync of '${path}' had failed`);
 }
 
 /**

@@ -188,7 +188,8 @@ export class DiskModel {
   #endSync({ sync, error }: TraceEvent): void {
     const found = this.#syncs.get(sync);
     this.#syncs.delete(sync);
-    if (found === undefined) return;
+    // One that was interrupted did nothing.
+    if (found === undefined || error === 'EINTR') return;
     const { node, covers } = found;
     // Another sync of the same file may have been faster.
     const due = Math.max(0, covers - node.settled);

@@ -52,6 +52,8 @@ export async function openStoreAt(
 export class Workbench {
   readonly trace = new Trace();
   readonly errors: Error[] = [];
+  /** Those of them that closing met: it fails when not everything can be made durable, for want of space too. */
+  readonly closeErrors: Error[] = [];
   readonly #root: string;
   readonly #bootId: string;
   #store: Store | undefined;
@@ -90,11 +92,23 @@ export class Workbench {
 
   async close(): Promise<void> {
     const seq = this.#seq;
+    const before = this.errors.length;
     await this.attempt(async () => {
       await this.#opened().close();
       // One that had failed before closes as well, and promises nothing.
       if (this.#opened().failed === undefined) this.note({ note: 'ack', seq });
     });
+    this.closeErrors.push(...this.errors.slice(before));
+  }
+
+  async closeLog(log: Log): Promise<void> {
+    const seq = this.#seq;
+    const before = this.errors.length;
+    await this.attempt(async () => {
+      await log.close();
+      if (this.#opened().failed === undefined) this.note({ note: 'ack', seq });
+    });
+    this.closeErrors.push(...this.errors.slice(before));
   }
 
   submit<T>(log: string, action: Action, call: () => T): T | undefined {
@@ -263,19 +277,17 @@ export class BenchLog {
   }
 
   async flush(): Promise<void> {
+    const log = this.#log;
+    if (log === undefined) return;
     const { seq } = this.#bench;
     await this.#bench.attempt(async () => {
-      await this.#log?.flush();
+      await log.flush();
       this.#bench.ack(seq);
     });
   }
 
   async close(): Promise<void> {
-    const { seq } = this.#bench;
-    await this.#bench.attempt(async () => {
-      await this.#log?.close();
-      this.#bench.ack(seq);
-    });
+    if (this.#log !== undefined) await this.#bench.closeLog(this.#log);
   }
 
   #submitAppend<T>(log: Log, batches: readonly BatchMark[], call: () => T): T | undefined {
