@@ -59,14 +59,24 @@ function parentFolder(): string {
   }
 }
 
-/** The files below a directory as an image; the lock left out. */
-export function imageOf(directory: string, prefix = ''): Map<string, Buffer> {
+/** The files below a directory as an image; the lock left out. A store's threads may rename some meanwhile: then again. */
+export function imageOf(directory: string): Map<string, Buffer> {
+  for (;;) {
+    try {
+      return filesBelow(directory, '');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+}
+
+function filesBelow(directory: string, prefix: string): Map<string, Buffer> {
   const image = new Map<string, Buffer>();
   for (const entry of readdirSync(join(directory, prefix), { withFileTypes: true })) {
     const path = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
     if (entry.isDirectory()) {
       image.set(`${path}/`, Buffer.alloc(0));
-      for (const [name, bytes] of imageOf(directory, path)) image.set(name, bytes);
+      for (const [name, bytes] of filesBelow(directory, path)) image.set(name, bytes);
     } else if (path !== 'LOCK') {
       image.set(path, readFileSync(join(directory, path)));
     }
