@@ -164,6 +164,41 @@ describe('a snapshot', () => {
     expect([existsSync(file!), existsSync(stray)]).toEqual([true, false]);
   });
 
+  test('beyond the log end is not believed, though it checks out', async () => {
+    const { store, log, path } = await openEmpty();
+    produce(log, 1, 0);
+    const { topicId } = log;
+    await store.close();
+    const [file] = filesOf(path, '.snapshot');
+    const stray = file!.replace(/\d{20}\.snapshot/, '00000000000000000777.snapshot');
+    writeFileSync(stray, encodeSnapshot({ topicId, partition: 0, offset: 777, entries: [], txnFiles: [] }));
+    const again = await open(path);
+    expect(produce(again.log, 1, 0)).toMatchObject({ baseOffset: 0, duplicate: true });
+  });
+
+  test('that is older than the first segment is not believed: producers go on where they were', async () => {
+    const faults = new Faults();
+    const path = temporaryDirectory();
+    const store = await openFailing(path, faults, STORE);
+    stores.push(store);
+    const log = await store.openLog('t', 0, { segmentBytes: MIB });
+    for (let i = 0; i < 3; i++) produce(log, 1, i, { bytes: FILLER });
+    await settle(log);
+    await store.checkpoint();
+    expect(filesOf(path, '.snapshot')).toHaveLength(1);
+    for (let i = 3; i < 6; i++) produce(log, 1, i);
+    for (let i = 0; i < 6; i++) produce(log, 2, i, { bytes: FILLER });
+    await settle(log);
+    // What should have been written before the deletion finds no space.
+    faults.fail('replaceFile', '.snapshot', 'DISK_FULL');
+    await log.deleteBefore(11);
+    const image = crashImage(path);
+    faults.heal();
+    const { log: after } = await open(image);
+    expect(after.end).toBe(12);
+    expect(produce(after, 1, 6)).toEqual({ baseOffset: 12, lastOffset: 12 });
+  });
+
   test('is written at the high watermark, and what lies above it can be cut after opening', async () => {
     const { store, log, path } = await openEmpty({ replicated: true });
     produce(log, 1, 0);
