@@ -108,10 +108,11 @@ function segmentTable(segments: readonly SegmentInspection[]): string {
       'timestamps',
       'index',
       'timeindex',
+      'seal',
       'checksums',
     ],
     style: { head: [], border: [], compact: true },
-    colAligns: ['left', 'right', 'right', 'left', 'right', 'right', 'right', 'left', 'left', 'left', 'left'],
+    colAligns: ['left', 'right', 'right', 'left', 'right', 'right', 'right', 'left', 'left', 'left', 'left', 'left'],
   });
   for (const s of segments) {
     const counts = s.verified ? [s.batches, s.records, epochsOf(s), timesOf(s)] : ['', '', '', ''];
@@ -123,6 +124,7 @@ function segmentTable(segments: readonly SegmentInspection[]): string {
       ...counts,
       indexText(s.index),
       indexText(s.timeIndex),
+      s.seal,
       s.damaged.length > 0 ? `DAMAGED (${s.damaged.length})` : s.verified ? 'right' : 'not read',
     ]);
   }

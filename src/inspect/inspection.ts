@@ -83,6 +83,8 @@ export interface SegmentInspection {
   readonly damaged: readonly { readonly from: number; readonly to: number; readonly reason: string }[];
   readonly index: IndexInspection;
   readonly timeIndex: IndexInspection;
+  /** The `.seal` against the headers of all batches. `none`: it is not sealed yet. */
+  readonly seal: IndexInspection['state'] | 'none';
 }
 
 export interface PartitionInspection {

@@ -84,6 +84,8 @@ async function inspectSegment(
   }
   const segment: SegmentLook = {
     path,
+    topicId: state.topicId,
+    partition: state.partition,
     base: row.base,
     end,
     length: row.length,
@@ -109,6 +111,22 @@ async function inspectSegment(
   ] as const) {
     noteIndex(path.replace(/\.log$/, name), found, !isLast && row.length > 0, findings);
   }
+  if (reading.seal === 'wrong') {
+    findings.push({
+      severity: 'damage',
+      where: path.replace(/\.log$/, '.seal'),
+      what: 'the batches are not those that were sealed, though the CRC of each is right: an offset, length or epoch rotted, or the file is of another segment',
+      advice: REPLACE,
+    });
+  } else if (row.sealed && reading.seal === 'unusable') {
+    const what = 'it does not check out';
+    findings.push({
+      severity: 'note',
+      where: path.replace(/\.log$/, '.seal'),
+      what,
+      advice: 'the segment is read without it',
+    });
+  }
   return {
     file: logFileName(row),
     base: row.base,
@@ -122,6 +140,7 @@ async function inspectSegment(
     damaged: ranges,
     index: reading.index,
     timeIndex: reading.timeIndex,
+    seal: row.sealed || reading.seal !== 'missing' ? reading.seal : 'none',
   };
 }
 

@@ -7,6 +7,7 @@ import { SCAN_STRIDE, type ScanEnd } from '../disk/batch-scan.js';
 import { OFFSET_INDEX_ENTRY_BYTES, OffsetIndex } from '../index/offset-index.js';
 import { TIME_INDEX_ENTRY_BYTES, TimeIndex } from '../index/time-index.js';
 import { type BatchHeader, compressionOf, isControlAt, readBatchHeader } from '../record/record-batch.js';
+import { decodeSeal, SealBuilder, sameSeal } from '../segment/seal.js';
 import type { IndexInspection } from './inspection.js';
 import type { ReadableFiles } from './read-only-files.js';
 
@@ -18,6 +19,8 @@ const TWO_32 = 2 ** 32;
 export interface SegmentLook {
   /** Path of the .log file. */
   readonly path: string;
+  readonly topicId: string;
+  readonly partition: number;
   readonly base: number;
   readonly end: number;
   readonly length: number;
@@ -48,6 +51,7 @@ export interface SegmentReading {
   readonly faults: readonly SegmentFault[];
   readonly index: IndexInspection;
   readonly timeIndex: IndexInspection;
+  readonly seal: IndexInspection['state'];
 }
 
 export type BatchSeen = (position: number, bytes: Buffer, header: BatchHeader) => void | Promise<void>;
@@ -73,6 +77,7 @@ export async function readSegment(
   const counts = noCounts();
   const offsets = await OffsetCheck.open(files, look);
   const times = await TimeCheck.open(files, look);
+  const seal = new SealBuilder(look);
   const faults: SegmentFault[] = [];
   let at = { position: 0, offset: look.base, epoch: look.epoch };
   while (at.position < look.length) {
@@ -91,6 +96,7 @@ export async function readSegment(
         count(counts, header, isControlAt(bytes, 0));
         offsets.see(place, header.baseOffset);
         times.see(header.lastOffset, header.maxTimestamp);
+        seal.add(bytes, 0, bytes.length, header.lastOffset, header.maxTimestamp);
         await seen?.(place, bytes, header);
       },
     );
@@ -105,17 +111,38 @@ export async function readSegment(
     faults.push({ from: 0, to: look.length, reason: `its batches end at offset ${at.offset}, not at ${look.end}` });
   }
   const whole = faults.length === 0 && look.known.length === 0;
-  return { counts, faults, index: offsets.result(whole), timeIndex: times.result(whole) };
+  return {
+    counts,
+    faults,
+    index: offsets.result(whole),
+    timeIndex: times.result(whole),
+    seal: await checkSeal(files, look, whole ? seal : undefined),
+  };
 }
 
 /** What the index files say of themselves, without the batches. */
 export async function readIndexes(
   files: ReadableFiles,
   look: SegmentLook,
-): Promise<{ readonly index: IndexInspection; readonly timeIndex: IndexInspection }> {
+): Promise<Pick<SegmentReading, 'index' | 'timeIndex' | 'seal'>> {
   const offsets = await OffsetCheck.open(files, look);
   const times = await TimeCheck.open(files, look);
-  return { index: offsets.result(false), timeIndex: times.result(false) };
+  const seal = await checkSeal(files, look, undefined);
+  return { index: offsets.result(false), timeIndex: times.result(false), seal };
+}
+
+/** @param found of all batches; undefined where not all were read */
+async function checkSeal(
+  files: ReadableFiles,
+  look: SegmentLook,
+  found: SealBuilder | undefined,
+): Promise<SegmentReading['seal']> {
+  const bytes = await files.readFile(look.path.replace(/\.log$/, '.seal'));
+  if (bytes === undefined) return 'missing';
+  const seal = decodeSeal(bytes);
+  if (seal === undefined) return 'unusable';
+  if (found === undefined) return 'unchecked';
+  return sameSeal(seal, found.seal()) ? 'right' : 'wrong';
 }
 
 interface RunEnd {

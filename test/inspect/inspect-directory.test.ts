@@ -89,6 +89,7 @@ test('a directory that was closed: everything is counted, and everything is righ
   expect(partition.segments.reduce((sum, { batches }) => sum + batches, 0)).toBe(50);
   expect(partition.segments[0]!.minTimestamp).toBe(1000);
   expect(partition.segments.at(-1)!.maxTimestamp).toBe(2009);
+  expect(partition.segments.map(({ seal }) => seal)).toEqual(['right', 'right', 'none']);
   for (const segment of partition.segments) {
     expect(segment).toMatchObject({
       verified: true,
@@ -162,6 +163,22 @@ test('rot in a sealed segment is found, with the place and how far it reaches, a
   expect(segment.damaged).toMatchObject([{ from: first, to: 2 * first }]);
   const sound = (await inspect(await fill(true))).partitions[0]!.segments[0]!;
   expect(segment.batches).toBe(sound.batches - 1);
+});
+
+test('an epoch that rotted is found by the seal: no CRC covers it', async () => {
+  const directory = await fill(true);
+  const file = fileOf(directory, '.log', 1);
+  // Of the last batch, so that epochs still do not go back.
+  const bytes = readFileSync(file);
+  const size = (await inspect(directory)).partitions[0]!.segments[1]!.length;
+  let last = 0;
+  for (let at = 0; at < size; at += batchSizeAt(bytes, at)) last = at;
+  flip(file, last + 15, 1);
+  const found = await inspect(directory);
+  expect(damageOf(found)).toMatchObject([
+    { where: expect.stringMatching(/\.seal$/), what: expect.stringContaining('epoch') },
+  ]);
+  expect(found.partitions[0]!.segments[1]).toMatchObject({ seal: 'wrong', damaged: [] });
 });
 
 test('without --verify only what opening looks at is read, and that is said', async () => {
