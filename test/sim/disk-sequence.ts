@@ -83,6 +83,8 @@ class DiskSequence {
   #segments: OpenSegment[] = [];
   #journal: OpenJournal | undefined;
   #recycled = 0;
+  #epoch = 0;
+  #generation = 0;
 
   constructor(seed: number) {
     this.#random = new Prng(seed);
@@ -135,9 +137,9 @@ class DiskSequence {
 
   async #call(): Promise<void> {
     const dice = this.#random.below(100);
-    if (dice < 32) return this.#coldCall();
-    if (dice < 62) return this.#segmentCall();
-    if (dice < 95) return this.#journalCall();
+    if (dice < 20) return this.#coldCall();
+    if (dice < 40) return this.#segmentCall();
+    if (dice < 96) return this.#journalCall();
     await this.#close();
     await this.#open();
   }
@@ -298,7 +300,9 @@ class DiskSequence {
     if (journal === undefined) return this.#openJournal();
     const random = this.#random;
     const log = random.below(journal.logs + (random.chance(0.02) ? 1 : 0));
-    const [generation, epoch, mode] = [random.below(3), random.below(4) - 1, random.pick(MODES)];
+    if (random.chance(0.1)) this.#epoch = random.below(4) - 1;
+    if (random.chance(0.05)) this.#generation++;
+    const [generation, epoch, mode] = [this.#generation, this.#epoch, random.pick(MODES)];
     const call = random.chance(0.02) ? 'close' : random.pick(JOURNAL_CALLS);
     switch (call) {
       case 'append': {

@@ -56,12 +56,14 @@ export interface StoreCoverage {
   readonly truncations: number;
   readonly crashes: number;
   readonly rolls: number;
+  /** Records that compactions removed, of both sides. */
+  readonly compactedRecords: number;
   readonly checkpoints: number;
 }
 
 class StoreSequence {
   readonly calls: string[] = [];
-  readonly coverage = { appends: 0, truncations: 0, crashes: 0, rolls: 0, checkpoints: 0 };
+  readonly coverage = { appends: 0, truncations: 0, crashes: 0, rolls: 0, compactedRecords: 0, checkpoints: 0 };
   readonly #random: Prng;
   readonly #options: Partial<StoreOptions>;
   readonly #settings: readonly LogSettings[];
@@ -255,6 +257,13 @@ class StoreSequence {
       for (const side of [this.#native, this.#twin]) side.logs.delete(name);
       return;
     }
+    if (dice < 83) {
+      return on('compact', async (each) => {
+        const report = await each.compact();
+        this.coverage.compactedRecords += report.recordsRemoved;
+        return report;
+      });
+    }
     if (dice < 84) return on('flush', (each) => each.flush());
     if (dice < 88) {
       const timestamp = this.#now - random.below(20_000);
@@ -281,7 +290,7 @@ class StoreSequence {
   #records(): { timestamp: number; key: string | null; value: Buffer }[] {
     return Array.from({ length: 1 + this.#random.below(4) }, () => ({
       timestamp: this.#now - this.#random.below(5000),
-      key: this.#random.chance(0.5) ? `key ${this.#random.below(20)}` : null,
+      key: this.#random.chance(0.95) ? `key ${this.#random.below(20)}` : null,
       value: Buffer.alloc(this.#random.below(this.#random.pick([50, 3000, 60_000])), `payload ${this.#payload++} `),
     }));
   }
