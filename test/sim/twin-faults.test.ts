@@ -38,10 +38,14 @@ const OPERATIONS: Readonly<Partial<Record<FailingKind, readonly TwinOperation[]>
   mkdir: ['make-directory'],
 };
 
+/**
+ * Not here: the sync of a segment. It rejects on both sides and latches; but whether the native journal's onFailure tells of
+ * it at once, or only with its next report, depends on what its thread has just done.
+ */
 const PLACES: readonly (readonly [FailingKind, ...string[]])[] = [
   ['create', 'dir/a', 'dir/b.tmp', 'seg/0.log', FIRST, SECOND],
   ['write', 'dir/a', 'dir/b.tmp', FIRST, SECOND],
-  ['sync-begin', 'dir/a', 'dir/b.tmp', 'dir', 'seg/0.log', FIRST, SECOND],
+  ['sync-begin', 'dir/a', 'dir/b.tmp', 'dir', FIRST, SECOND],
   ['rename', 'dir/b.tmp', 'dir/b'],
   ['unlink', 'dir/a'],
   ['truncate', 'dir/a'],
@@ -145,6 +149,8 @@ test.each(faults)('$kind of $path fails once with $error', async ({ kind, path, 
       // A full disk is asked again every 100 ms.
       scheduler.advance(100);
       if (native.said !== twin.said) return `${answers.join('\n')}\n'${native.said}' (native), '${twin.said}' (twin)`;
+      // A file that is not there may be one that failed to be made, or one whose turn is still to come.
+      if (trace.injected !== (isArmed ? 0 : 1)) return `the fault was met ${trace.injected} times on the native disk`;
       return difference(sizesOf(root), fileSystem.sizes());
     });
   }
