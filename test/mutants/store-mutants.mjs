@@ -1,0 +1,222 @@
+/**
+ * Bugs planted in the store, one at a time, and the test that must find each (scripts/mutants.mjs runs them). Each is a
+ * mistake somebody could make: an order changed, a sync forgotten, a check left out.
+ */
+
+/** A test by its files, its name (a pattern) and its environment. */
+const images = (operation, count = 60) => ({
+  files: ['test/images/images.test.ts'],
+  env: { IMAGES: String(count), IMAGES_OPERATION: operation },
+});
+
+/**
+ * Each change is [text, what it becomes]; the text must occur exactly once in `file`.
+ * @type {readonly { name: string, says: string, file: string, changes: readonly [string, string][], killer: { files: string[], test?: string, env?: object } }[]}
+ */
+export const storeMutants = [
+  {
+    name: 'acknowledged-before-sync',
+    says: 'the journal reports its groups durable without syncing them',
+    file: 'native/src/journal.cc',
+    changes: [
+      [
+        `  const auto began = Clock::now();
+  if (const int error = sync_data(file_.file); error != 0)`,
+        `  const auto began = Clock::now();
+  if (const int error = 0; error != 0)`,
+      ],
+    ],
+    killer: images('append'),
+  },
+  {
+    name: 'truncation-not-synced',
+    says: 'a truncation is journalled without asking for a sync, so the new history can be durable before it',
+    file: 'src/log/partition-log.ts',
+    changes: [
+      [
+        `        payload,
+        'sync',
+      );`,
+        `        payload,
+        type === RecordType.Truncation ? 'none' : 'sync',
+      );`,
+      ],
+    ],
+    killer: { files: ['test/log/log-model.test.ts', 'test/log/recovery.test.ts', 'test/log/append.test.ts'] },
+  },
+  {
+    name: 'vote-not-synced',
+    says: 'term and vote are told to be saved before they are on disk',
+    file: 'src/log/partition-log.ts',
+    changes: [
+      [
+        `    this.#submitRecord(RecordType.HardState, encodeHardState(state), (error) => {
+      if (error === undefined) done();
+    });`,
+        `    this.#submitRecord(RecordType.HardState, encodeHardState(state), () => {});
+    queueMicrotask(done);`,
+      ],
+    ],
+    killer: images('vote'),
+  },
+  {
+    name: 'no-directory-sync',
+    says: 'a checkpoint does not sync the directory of a new segment',
+    file: 'src/log/log-segments.ts',
+    changes: [['    this.#directoryChanged = true;\n    return created;', '    return created;']],
+    killer: images('roll', 150),
+  },
+  {
+    name: 'segments-not-synced',
+    says: 'a checkpoint calls bytes durable whose segment was not synced',
+    file: 'src/log/log-segments.ts',
+    changes: [['for (const segment of work.dirty) if (!segment.isClosed) await segment.file.sync();', '']],
+    killer: images('checkpoint'),
+  },
+  {
+    name: 'journal-recycled-early',
+    says: 'journal files are given back before the checkpoint that covers them is on disk',
+    file: 'src/log/checkpointer.ts',
+    changes: [
+      [
+        `      await journal.flush();
+      // All that was captured`,
+        `      await journal.flush();
+      for (; this.#journalFile < journalFile; this.#journalFile++) journal.recycle(this.#journalFile);
+      // All that was captured`,
+      ],
+    ],
+    killer: images('journal', 150),
+  },
+  {
+    name: 'checkpoint-not-synced',
+    says: 'files are replaced by rename without a sync of the new one',
+    file: 'src/disk/native-disk.ts',
+    changes: [
+      [
+        `        await writeAll(file, bytes, 0);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      // Between`,
+        `        await writeAll(file, bytes, 0);
+      } finally {
+        await file.close();
+      }
+      // Between`,
+      ],
+    ],
+    killer: images('checkpoint', 120),
+  },
+  {
+    name: 'tail-not-rewritten',
+    says: 'recovery keeps a tail on the word of the page cache, without writing and syncing it',
+    file: 'src/log/log-recovery.ts',
+    changes: [
+      [
+        `      await this.#disk.writeFile(path, position, bytes);
+`,
+        '',
+      ],
+    ],
+    killer: images('restart', 400),
+  },
+  {
+    name: 'torn-tail-left-in-the-file',
+    says: 'what recovery cuts off stays in the file behind the log',
+    file: 'src/log/log-recovery.ts',
+    changes: [['if (size !== undefined && size > length) await this.#disk.truncateFile(path, length);', '']],
+    killer: { files: ['test/issues/torn-tail-is-cut-off-the-file.test.ts'] },
+  },
+  {
+    name: 'completion-of-an-older-generation',
+    says: 'a completion is matched by its offset alone: bytes that were cut off make their successors durable',
+    file: 'src/log/partition-log.ts',
+    changes: [
+      [
+        'if (generation !== this.#generation || end <= this.#durable) return false;',
+        'if (end > this.#end || end <= this.#durable) return false;',
+      ],
+    ],
+    killer: images('truncate', 200),
+  },
+  {
+    name: 'clean-mark-left',
+    says: 'the clean mark is not removed at opening, so a crash looks like a clean stop',
+    file: 'src/log/data-directory.ts',
+    changes: [
+      [
+        `  await disk.removeFiles([CLEAN_FILE]);
+`,
+        '',
+      ],
+    ],
+    killer: images('restart', 150),
+  },
+  {
+    name: 'stale-group-accepted',
+    says: 'a group of an older life of a recycled journal file is read as the next one',
+    file: 'src/disk/journal-reader.ts',
+    changes: [
+      ['if (header?.fileNumber !== fileNumber) return undefined;', 'if (header === undefined) return undefined;'],
+      ['if (found === undefined || found.header.lsn !== lsn) {', 'if (found === undefined) {'],
+    ],
+    killer: { files: ['test/disk/journal-reader.test.ts'] },
+  },
+  {
+    name: 'corruption-truncated',
+    says: 'a fault below the durable mark is taken for a torn write, and the log ends there',
+    file: 'src/log/log-recovery.ts',
+    changes: [
+      [
+        '    const length = isLast ? (durable?.position ?? 0) : segment.length;',
+        '    const length = isLast ? 0 : segment.length;',
+      ],
+    ],
+    killer: { files: ['test/log/recovery.test.ts'] },
+  },
+  {
+    name: 'failed-sync-tried-again',
+    says: 'a journal sync that failed is tried once more, and its success believed',
+    file: 'native/src/posix_file.cc',
+    changes: [
+      [
+        'int sync_data(const FileDescriptor& file) {',
+        `int sync_data_once(const FileDescriptor& file);
+int sync_data(const FileDescriptor& file) {
+  const int error = sync_data_once(file);
+  return error == 0 ? 0 : sync_data_once(file);
+}
+int sync_data_once(const FileDescriptor& file) {`,
+      ],
+    ],
+    killer: { files: ['test/images/calls.test.ts'] },
+  },
+  {
+    name: 'dedupe-forgets-nothing-at-truncation',
+    says: 'producer state keeps batches that a truncation cut off, and answers their retries as duplicates',
+    file: 'src/log/partition-log.ts',
+    changes: [
+      [
+        `    this.#producers.truncate(cut);
+`,
+        '',
+      ],
+    ],
+    killer: { files: ['test/log/producer-state.test.ts'] },
+  },
+  {
+    name: 'epochs-kept-at-truncation',
+    says: 'the leader-epoch index keeps the epochs of what was cut off',
+    file: 'src/log/partition-log.ts',
+    changes: [
+      [
+        `    this.#epochs.truncateTo(cut);
+    this.#producers`,
+        '    this.#producers',
+      ],
+    ],
+    killer: { files: ['test/log/log-model.test.ts', 'test/log/append.test.ts', 'test/log/recovery.test.ts'] },
+  },
+];
