@@ -19,6 +19,7 @@ import { assembleCheckpoint, CHECKPOINT_FILE, encodeLogState } from '../journal/
 import { type LogState, logKey } from '../journal/log-state.js';
 import type { CommitQueue } from './commit-queue.js';
 import type { SegmentWork } from './log-segments.js';
+import { inParallel } from './in-parallel.js';
 import type { PartitionLog } from './partition-log.js';
 import type { SnapshotWork } from './partition-producers.js';
 
@@ -197,12 +198,7 @@ export class Checkpointer {
 
   /** A few logs at a time: parallel syncs help, many of them would crowd out the journal's. */
   async #makeAllDurable(work: readonly LogWork[], closing: boolean): Promise<void> {
-    const rest = work.values();
-    const worker = async (): Promise<void> => {
-      for (const each of rest) await this.#makeDurable(each, closing);
-    };
-    const results = await Promise.allSettled(Array.from({ length: PARALLEL_LOGS }, worker));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await inParallel(work, PARALLEL_LOGS, (each) => this.#makeDurable(each, closing));
   }
 
   async #makeDurable({ log, work, snapshot }: LogWork, closing: boolean): Promise<void> {

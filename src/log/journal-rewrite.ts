@@ -6,6 +6,7 @@ import type { Disk } from '../disk/disk.js';
 import type { JournalRecord } from '../disk/journal-format.js';
 import { logKey } from '../journal/log-state.js';
 import type { Piece } from '../journal/replay.js';
+import { inParallel, PARALLEL_FILES } from './in-parallel.js';
 
 const FLUSH_BYTES = 8 * 1024 * 1024;
 const TOTAL_BYTES = 64 * 1024 * 1024;
@@ -66,7 +67,7 @@ export async function rewriteJournalled(
     run.bytes += bytes.length;
     total += bytes.length;
     if (run.bytes >= FLUSH_BYTES) await flush(path);
-    if (total >= TOTAL_BYTES) for (const each of [...runs.keys()]) await flush(each);
+    if (total >= TOTAL_BYTES) await inParallel([...runs.keys()], PARALLEL_FILES, flush);
   }
-  for (const path of [...runs.keys()]) await flush(path);
+  await inParallel([...runs.keys()], PARALLEL_FILES, flush);
 }

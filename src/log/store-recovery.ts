@@ -19,6 +19,7 @@ import { type LogState, logKey, newLogState } from '../journal/log-state.js';
 import { LogFold } from '../journal/replay.js';
 import { isSetAside, logFileName, parsePartitionDirectory, partitionDirectory } from '../segment/file-names.js';
 import { type DirectoryMeta, JOURNAL_DIRECTORY } from './data-directory.js';
+import { inParallel, PARALLEL_FILES } from './in-parallel.js';
 import { type RewritePlan, rewriteJournalled } from './journal-rewrite.js';
 import { type ResolvedFiles, recoverLog, resolveFiles } from './log-recovery.js';
 import { cleanReport, type RecoveryReport } from './recovery-report.js';
@@ -174,15 +175,12 @@ async function recoverLogs(
     plans.set(key, { pieces: fold.pieces, paths });
   }
   await rewriteJournalled(disk, reader.records(firstFile), plans);
-  for (const [key, fold] of folds) {
-    const { state, report } = await recoverLog(disk, directoryOf(fold.state), fold, resolved.get(key)!, {
-      pageCacheSurvived,
-      checkpoint: checkpoint?.sequence ?? 0,
-      journalGroups,
-    });
+  const ground = { pageCacheSurvived, checkpoint: checkpoint?.sequence ?? 0, journalGroups };
+  await inParallel(folds, PARALLEL_FILES, async ([key, fold]) => {
+    const { state, report } = await recoverLog(disk, directoryOf(fold.state), fold, resolved.get(key)!, ground);
     states.set(key, state);
     reports.set(key, report);
-  }
+  });
   return end;
 }
 
