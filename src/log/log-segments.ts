@@ -98,7 +98,7 @@ export class LogSegments {
     this.#options = options;
     this.#mapped = mapped;
     this.#reserveBytes = options.segmentBytes + maxRunBytes;
-    this.#files = new SegmentFiles(disk, options, this.#reserveBytes, mapped);
+    this.#files = new SegmentFiles(disk, options, this.#reserveBytes, mapped, () => this.#newsCount++);
     this.#names = names;
     this.list = new SegmentList([]);
   }

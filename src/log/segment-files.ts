@@ -16,9 +16,12 @@ export class SegmentFiles implements SegmentSource {
   readonly #disk: Disk;
   readonly #options: LogOptions;
   readonly #reserveBytes: number;
+  /** Told when indexes were made anew: the segment is no longer what the last checkpoint said. */
+  readonly #onRebuilt: () => void;
   #rebuiltIndexes = 0;
 
-  constructor(disk: Disk, options: LogOptions, reserveBytes: number, mapped: MappedSegments) {
+  constructor(disk: Disk, options: LogOptions, reserveBytes: number, mapped: MappedSegments, onRebuilt: () => void) {
+    this.#onRebuilt = onRebuilt;
     this.#disk = disk;
     this.#options = options;
     this.#reserveBytes = reserveBytes;
@@ -72,6 +75,7 @@ export class SegmentFiles implements SegmentSource {
 
   onRebuilt(): void {
     this.#rebuiltIndexes++;
+    this.#onRebuilt();
   }
 
   /** Bytes beyond what is stored are trimmed, but never from a file that was mapped before: somebody may hold a view. */
