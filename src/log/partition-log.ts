@@ -388,10 +388,18 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     }
     if (offset <= this.#start) return;
     // A replica's order against the high watermark counts: its record is submitted in this turn.
-    if (!this.#replicated) await this.#host.exclusive(() => this.#saveProducersBefore(offset));
+    if (!this.#replicated) {
+      await this.#host.exclusive(async () => {
+        this.checkOpen();
+        await this.#saveProducersBefore(offset);
+      });
+      this.checkOpen();
+    }
     this.#startSubmitted = Math.max(this.#startSubmitted, offset);
     await this.record(RecordType.LogStart, encodeLogStart(offset));
     await this.#host.exclusive(async () => {
+      // What was closed meanwhile is left as its checkpoint row says it is; the next opening deletes.
+      this.checkOpen();
       if (offset <= this.#start) return;
       if (this.#replicated) await this.#saveProducersBefore(offset);
       this.#start = offset;
@@ -485,7 +493,9 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   async compact(): Promise<CompactionReport> {
     this.#checkAccepting();
     try {
-      await this.#host.exclusive(async () => this.#segments.roll(this.#generation));
+      await this.#host.exclusive(async () => {
+        if (!this.#closed) this.#segments.roll(this.#generation);
+      });
     } catch (error) {
       // Without space for a new segment, the active one is left out.
       if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') throw this.#host.fail(error);
@@ -528,6 +538,8 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
 
   /** Rolls an old segment of an idle log. True when there is something for a checkpoint to do that no journal record tells of. */
   rollIfDue(): boolean {
+    // Its state may have been taken over already, and the next opening would know nothing of the new segment.
+    if (this.#closed) return false;
     try {
       this.#segments.rollIfDue(this.#generation);
     } catch (error) {

@@ -330,6 +330,9 @@ export class Store {
     const segments = await LogSegments.open(parts, state);
     const ground = { disk, directory, state, segments: segments.list, replicated, now: now() };
     const producers = await PartitionProducers.open(ground);
+    // A deletion that closing overtook.
+    await segments.removeBelow(state.logStart);
+    await producers.removeBelow(segments.list.all[0]!.base);
     const report = this.#reports.get(key) ?? cleanReport(state);
     this.#reports.delete(key);
     const log = new PartitionLog({
