@@ -30,6 +30,8 @@ export interface Case {
   readonly trace?: Trace;
 }
 
+const PRODUCER_ID_AT = 43;
+
 /** @returns everything that is wrong, in words */
 export async function verify(test: Case): Promise<string[]> {
   const problems: string[] = [];
@@ -52,6 +54,8 @@ export async function verify(test: Case): Promise<string[]> {
         test.trace?.note(JSON.stringify({ note: 'shown', log: name, shown: what }));
       }
       if (problems.length > 0) return problems;
+      doing = 'appending what is there again';
+      for (const [name, log] of logs) problems.push(...forgottenDuplicate(name, log, shown.get(name)!));
       doing = 'appending';
       if (test.trace === undefined) {
         for (const { name, options: given } of test.logs) {
@@ -78,6 +82,18 @@ async function openLogs(store: Store, specs: readonly LogSpec[]): Promise<Map<st
   const logs = new Map<string, Log>();
   for (const { name, options } of specs) logs.set(name, await store.openLog(name, 0, options));
   return logs;
+}
+
+/** The last batch, if a producer numbered it, is known: sent again it is answered with its offset, and nothing is stored. */
+function forgottenDuplicate(name: string, log: Log, shown: Shown): string[] {
+  const last = shown.batches.at(-1);
+  if (last === undefined) return [];
+  const view = log.viewsFrom(last.base, 1, 'end').views.at(-1)!;
+  const batch = Buffer.from(view.subarray(view.length - last.bytes));
+  if (batch.readBigInt64BE(PRODUCER_ID_AT) < 0) return [];
+  const { baseOffset } = log.appendProduced(batch, 0, batch.length, Math.max(log.lastEpoch, 0));
+  if (baseOffset === last.base && log.end === shown.end) return [];
+  return [`${name}: a batch at ${last.base}, sent again, was stored at ${baseOffset}`];
 }
 
 /** Appends a batch; what the log should show then. */

@@ -10,6 +10,7 @@ import type { StoreOptions } from '../../src/log/options.js';
 import { type OpenLogOptions, Store } from '../../src/log/partition-store.js';
 import { BatchBuilder } from '../../src/record/batch-builder.js';
 import { encodeControlBatch } from '../../src/record/control-batch.js';
+import { producedBatch } from '../log/producer-model.js';
 import type { Action, BatchMark, Note, Shown } from './history.js';
 import { readBatches } from './stored-batches.js';
 
@@ -170,6 +171,7 @@ export class BenchLog {
   readonly #bench: Workbench;
   readonly #log: Log | undefined;
   readonly #pending: { readonly seq: number; readonly end: number; readonly generation: number }[] = [];
+  readonly #sequences = new Map<number, number>();
   #epoch = 0;
 
   constructor(bench: Workbench, name: string, log: Log | undefined, replicated: boolean) {
@@ -198,6 +200,18 @@ export class BenchLog {
     this.#submitAppend(log, marks(run, log.end, this.#epoch), () => {
       const bytes = Buffer.concat(run);
       log.appendProduced(bytes, 0, bytes.length, this.#epoch);
+    });
+  }
+
+  /** Appends one batch of an idempotent producer, with the sequence that comes next. */
+  appendBy(producerId: number, bytes: number): void {
+    const log = this.#log;
+    if (log === undefined) return;
+    const sequence = this.#sequences.get(producerId) ?? 0;
+    const batch = producedBatch({ producerId, epoch: 0, sequence, count: 2, bytes });
+    this.#sequences.set(producerId, sequence + 2);
+    this.#submitAppend(log, marks([batch], log.end, this.#epoch), () => {
+      log.appendProduced(batch, 0, batch.length, this.#epoch);
     });
   }
 
