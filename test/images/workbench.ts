@@ -209,9 +209,9 @@ export class BenchLog {
     if (log === undefined) return;
     const sequence = this.#sequences.get(producerId) ?? 0;
     const batch = producedBatch({ producerId, epoch: 0, sequence, count: 2, bytes });
-    this.#sequences.set(producerId, sequence + 2);
     this.#submitAppend(log, marks([batch], log.end, this.#epoch), () => {
       log.appendProduced(batch, 0, batch.length, this.#epoch);
+      this.#sequences.set(producerId, sequence + 2);
     });
   }
 

@@ -245,29 +245,6 @@ export const WORKLOADS: readonly Workload[] = [
     },
   },
   {
-    name: 'direct-flush',
-    logs: [a, b],
-    options: { directFlushBytes: 4 * KIB, directMarkMaxMs: 1 },
-    async run(bench, random) {
-      await bench.open({ directFlushBytes: 4 * KIB, directMarkMaxMs: 1 });
-      const logs = await Promise.all([a, b].map((spec) => bench.log(spec)));
-      for (let round = 0; round < 14; round++) {
-        const log = logs[random.below(2)]!;
-        const base = log.end;
-        log.append(...sizes(random, 2, random.below(3) === 0 ? 500 : 12 * KIB));
-        if (random.below(3) > 0) await log.flush();
-        if (random.below(5) === 0) log.vote(round + 1, 1);
-        if (random.below(5) === 0 && base >= log.highWatermark) {
-          log.truncate(base);
-          log.newEpoch();
-        }
-        if (random.below(4) === 0) log.commit();
-        if (random.below(6) === 0) await bench.checkpoint(...logs);
-      }
-      await logs[0]!.flush();
-    },
-  },
-  {
     name: 'producers',
     logs: [a],
     async run(bench, random) {
