@@ -11,6 +11,7 @@ import { VarveError } from '../errors.js';
 import { BATCH_HEADER_BYTES, batchSizeAt, MAGIC, magicAt } from '../record/record-batch.js';
 import { decodeSeal, encodeSeal, SealBuilder, type SealIdentity, sameSeal } from '../segment/seal.js';
 import type { DamagedRange, Segment } from '../segment/segment.js';
+import type { SegmentIndexes } from '../segment/segment-indexes.js';
 import { sealPath } from './segment-sealing.js';
 import { faultText, scanSegment } from './segment-scan.js';
 
@@ -161,12 +162,23 @@ class Verification {
     }
     await segment.prepareLookup();
     if (this.isGone) return end;
-    const { offsets } = segment.indexes;
+    const offsets = this.#offsets();
+    if (offsets === undefined) return end;
     for (let entry = offsets.entryBehind(position); entry >= 0 && entry < offsets.count; entry++) {
       const found = await this.#batchAt(offsets.positionAt(entry), offset);
       if (found?.offset === offsets.offsetAt(entry)) return found;
     }
     return end;
+  }
+
+  /** Undefined when nothing is left to make an index from: the file is gone, or too short. */
+  #offsets(): SegmentIndexes['offsets'] | undefined {
+    try {
+      return this.#segment.indexes.offsets;
+    } catch (error) {
+      if (!(error instanceof VarveError) || error.code !== 'CORRUPT_LOG') throw error;
+      return undefined;
+    }
   }
 
   /** If a batch with an offset that can follow `after` seems to begin there. */
