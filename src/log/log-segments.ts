@@ -24,7 +24,7 @@ import { type DamagedRange, Segment, type SegmentParts } from '../segment/segmen
 import { SegmentIndexes } from '../segment/segment-indexes.js';
 import { SegmentList } from '../segment/segment-list.js';
 import type { LogOptions } from './options.js';
-import { isDueToRoll, rollAfterMs } from './retention.js';
+import { hasExpired, isDueToRoll, rollAfterMs } from './retention.js';
 import { SegmentFiles } from './segment-files.js';
 import { sealSegment } from './segment-sealing.js';
 
@@ -157,16 +157,18 @@ export class LogSegments {
     return active;
   }
 
-  /** An old segment is rolled although nothing is appended. @throws VarveError DISK_FULL */
+  /** An old or expired segment is rolled although nothing is appended. @throws VarveError DISK_FULL */
   rollIfDue(generation: number): void {
-    if (this.#isDueToRoll(this.list.active, this.#now())) this.#roll(generation);
+    const { active } = this.list;
+    const now = this.#now();
+    if (this.#isDueToRoll(active, now) || hasExpired(active, this.#options, now)) this.#roll(generation);
   }
 
   #isDueToRoll(active: Segment, now: number): boolean {
     if (this.#rollAfter.base !== active.base) {
       this.#rollAfter = { base: active.base, ms: rollAfterMs(this.#options, this.directory, active.base) };
     }
-    return isDueToRoll(active, this.#options, this.#rollAfter.ms, now);
+    return isDueToRoll(active, this.#rollAfter.ms, now);
   }
 
   #roll(generation: number): Segment {

@@ -22,9 +22,17 @@ export function rollAfterMs(options: LogOptions, log: string, base: number): num
   return Math.max(1, options.segmentMs - jitter);
 }
 
-/** True when the segment being written is old enough for a new one, or has nothing left that is kept. */
-export function isDueToRoll(segment: TimedSegment, options: LogOptions, rollAfter: number, now: number): boolean {
-  return segment.length > 0 && (now - segment.firstAppend >= rollAfter || isExpired(segment, options, now));
+/** True when the segment being written is old enough for a new one. */
+export function isDueToRoll(segment: TimedSegment, rollAfter: number, now: number): boolean {
+  return segment.length > 0 && now - segment.firstAppend >= rollAfter;
+}
+
+/**
+ * True when the segment being written has nothing left that is kept: once it is rolled, it can be deleted. Not to be asked
+ * at every append: a producer that sends old timestamps would get a segment for each batch.
+ */
+export function hasExpired(segment: TimedSegment, options: LogOptions, now: number): boolean {
+  return segment.length > 0 && isExpired(segment, options, now);
 }
 
 /** Offset up to which the log may be deleted; its start when nothing may. At most `maxSegments` go at once. */

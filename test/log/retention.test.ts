@@ -75,9 +75,9 @@ test('a segment is rolled at its age, minus a jitter that is always the same for
   expect(rollAfterMs(resolveLogOptions({ segmentMs: DAY }), 'events-0', 7)).toBe(DAY);
 
   const [segment] = tenSegments(() => ({ firstAppend: 1000 }));
-  expect(isDueToRoll(segment!, options, DAY, 1000 + DAY - 1)).toBe(false);
-  expect(isDueToRoll(segment!, options, DAY, 1000 + DAY)).toBe(true);
-  expect(isDueToRoll({ ...segment!, length: 0 }, options, DAY, 1000 + DAY)).toBe(false);
+  expect(isDueToRoll(segment!, DAY, 1000 + DAY - 1)).toBe(false);
+  expect(isDueToRoll(segment!, DAY, 1000 + DAY)).toBe(true);
+  expect(isDueToRoll({ ...segment!, length: 0 }, DAY, 1000 + DAY)).toBe(false);
 });
 
 test('impossible limits are refused by name', () => {
