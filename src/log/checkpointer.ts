@@ -191,8 +191,13 @@ export class Checkpointer {
   async closeLog(log: PartitionLog): Promise<LogState> {
     await this.#parts.journal.flush();
     const work = takeWork(log, true)!;
-    await this.#parts.journal.flush();
-    await this.#makeDurable(work, true);
+    try {
+      await this.#parts.journal.flush();
+      await this.#makeDurable(work, true);
+    } catch (error) {
+      log.segments.returnWork(work.work);
+      throw error;
+    }
     return work.state;
   }
 

@@ -396,9 +396,11 @@ export class Store {
     if (this.#logs.get(key) !== log) return;
     try {
       if (this.#failed === undefined) {
-        // Names of set-aside files are free only once a checkpoint stands that does not need them.
-        if (log.segments.hasSetAside) await this.#checkpointer.run();
-        this.#states.set(key, await this.#checkpointer.closeLog(log));
+        await this.#withReserve(async () => {
+          // Names of set-aside files are free only once a checkpoint stands that does not need them.
+          if (log.segments.hasSetAside) await this.#checkpointer.run();
+          this.#states.set(key, await this.#checkpointer.closeLog(log));
+        });
       }
     } catch (error) {
       throw this.#fail(error);
@@ -466,7 +468,7 @@ export class Store {
     void this.#reserve.restore();
   }
 
-  /** A checkpoint frees files of the journal: it may use the reserve. */
+  /** A checkpoint frees files of the journal: it may use the reserve. So may closing a log, which would fail the store. */
   async #withReserve(run: () => Promise<void>): Promise<void> {
     try {
       await run();
