@@ -114,10 +114,11 @@ export class LogSegments {
     for (const { name: file } of await disk.readDirectory(directory)) {
       const name = parseLogFileName(file);
       if (name === undefined) continue;
-      const counts = !isCompacted(name) || state.segments.some((row) => sameSegment(row, name));
-      (counts ? names : unfinished).push(file);
+      const isKnown = state.segments.some((row) => sameSegment(row, name));
+      const isUnfinished = !isKnown && (isCompacted(name) || (await disk.fileSize(`${directory}/${file}`)) === 0);
+      (isUnfinished ? unfinished : names).push(file);
     }
-    // Compaction was ended before they counted: nobody refers to them.
+    // Compaction, or an opening, was ended before they counted: nobody refers to them.
     if (unfinished.length > 0) await disk.removeFiles(unfinished.flatMap((file) => pathsOf(`${directory}/${file}`)));
     const segments = new LogSegments(parts, state, new Set(names));
     let place = 0;

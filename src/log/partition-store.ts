@@ -38,7 +38,7 @@ import type { Log } from './log.js';
 import { LogSegments } from './log-segments.js';
 import type { LogOptions, StoreOptions } from './options.js';
 import { type LogHost, PartitionLog } from './partition-log.js';
-import { PartitionProducers } from './partition-producers.js';
+import { PartitionProducers, type ProducersGround } from './partition-producers.js';
 import { cleanReport, type RecoveryReport } from './recovery-report.js';
 import { resolveLogOptions, resolveStoreOptions } from './resolved-options.js';
 import { recoverStore, type StoreRecovery } from './store-recovery.js';
@@ -329,10 +329,10 @@ export class Store {
     const parts = { disk, directory, options, maxRunBytes: MAX_RUN_BYTES, mapped, now };
     const segments = await LogSegments.open(parts, state);
     const ground = { disk, directory, state, segments: segments.list, replicated, now: now() };
-    const producers = await PartitionProducers.open(ground);
-    // A deletion that closing overtook.
-    await segments.removeBelow(state.logStart);
-    await producers.removeBelow(segments.list.all[0]!.base);
+    const producers = await openProducers(ground, segments).catch((error: unknown) => {
+      segments.close();
+      throw error;
+    });
     const report = this.#reports.get(key) ?? cleanReport(state);
     this.#reports.delete(key);
     const log = new PartitionLog({
@@ -542,6 +542,14 @@ export class Store {
       }
     });
   }
+}
+
+async function openProducers(ground: ProducersGround, segments: LogSegments): Promise<PartitionProducers> {
+  const producers = await PartitionProducers.open(ground);
+  // A deletion that closing overtook.
+  await segments.removeBelow(ground.state.logStart);
+  await producers.removeBelow(segments.list.all[0]!.base);
+  return producers;
 }
 
 function isFull(error: unknown): boolean {
