@@ -1,17 +1,19 @@
 /**
  * `npm run bench:store`: what the store costs, as ratios to named yardsticks measured in the same rounds.
  *
- *   npm run bench:store                                 every scenario, 9 rounds
+ *   npm run bench:store                                 everything, 9 rounds
  *   npm run bench:store -- --only batches,records       some of them
  *   npm run bench:store -- --rounds 15 --seconds 1 --dir FOLDER --json out.json
  *
  * Exit code 0: every ratio that is asked for was met (or could not be measured, and says so); 1: one was not; 2: a flag is wrong.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { captureEnvironment } from '../environment.js';
+import { compiled } from '../package-root.js';
 import { durabilityDoubts, fileSystemOf, Yardstick } from '../yardstick.js';
 import { spread } from '../statistics.js';
 import { appendCosts } from './append-cost.js';
@@ -53,20 +55,38 @@ function settings(): Settings {
   return { rounds, seconds, only: values.only?.split(','), dir: values.dir, json: values.json };
 }
 
-function chosen(all: readonly Scenario[], only: readonly string[] | undefined): Scenario[] {
-  const names = all.map(({ name }) => name);
+/** Measurements that need processes of their own; each prints what it finds and ends with 1 when a limit is not met. */
+const PROGRAMS = ['idle-partitions', 'open-time', 'unsynced-tails'] as const;
+
+interface Chosen {
+  readonly scenarios: readonly Scenario[];
+  readonly programs: readonly string[];
+}
+
+function chosen(all: readonly Scenario[], only: readonly string[] | undefined): Chosen {
+  const names = [...all.map(({ name }) => name), ...PROGRAMS];
   const unknown = only?.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new RangeError(`--only: there is no "${unknown}"; there are ${names.join(', ')}`);
-  return all.filter(({ name }) => only?.includes(name) ?? true);
+  const isChosen = (name: string) => only?.includes(name) ?? true;
+  return { scenarios: all.filter(({ name }) => isChosen(name)), programs: PROGRAMS.filter(isChosen) };
+}
+
+/** Names of the programs that did not meet a limit. */
+function runPrograms(names: readonly string[], folder: string): string[] {
+  return names.filter((name) => {
+    console.log(`\n${name}`);
+    const args = ['--expose-gc', compiled(`bench/store/${name}.js`), '--dir', folder];
+    return spawnSync('node', args, { stdio: 'inherit' }).status !== 0;
+  });
 }
 
 async function main(): Promise<number> {
   let given: Settings;
-  let scenarios: Scenario[];
+  let work: Chosen;
   try {
     given = settings();
     const peers = findPeers((line) => console.log(line));
-    scenarios = chosen(
+    work = chosen(
       [...durableAppends(peers), ...groupCommits(), ...directFlushes(), ...appendCosts(), ...scanCosts()],
       given.only,
     );
@@ -77,12 +97,14 @@ async function main(): Promise<number> {
   await mkdir(given.dir, { recursive: true });
   const folder = await mkdtemp(join(given.dir, 'bench-store-'));
   try {
-    return await measure(given, scenarios, folder);
+    const missed = (await measure(given, work.scenarios, folder)) + runPrograms(work.programs, folder).length;
+    return missed === 0 ? 0 : 1;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
+/** @returns how many ratios were not met */
 async function measure(given: Settings, scenarios: readonly Scenario[], folder: string): Promise<number> {
   const environment = captureEnvironment(folder);
   const yardstick = new Yardstick(folder);
@@ -116,7 +138,7 @@ async function measure(given: Settings, scenarios: readonly Scenario[], folder: 
   const missed = results.flatMap(({ checks }) => checks.filter(({ met }) => !met));
   const asked = results.reduce((sum, { checks }) => sum + checks.length, 0);
   console.log(`\n${asked - missed.length} of ${asked} ratios met`);
-  return missed.length === 0 ? 0 : 1;
+  return missed.length;
 }
 
 function print(result: ScenarioResult): void {
