@@ -29,22 +29,6 @@ export const storeMutants = [
     killer: images('append'),
   },
   {
-    name: 'truncation-not-synced',
-    says: 'a truncation is journalled without asking for a sync, so the new history can be durable before it',
-    file: 'src/log/partition-log.ts',
-    changes: [
-      [
-        `        payload,
-        'sync',
-      );`,
-        `        payload,
-        type === RecordType.Truncation ? 'none' : 'sync',
-      );`,
-      ],
-    ],
-    killer: { files: ['test/log/log-model.test.ts', 'test/log/recovery.test.ts', 'test/log/append.test.ts'] },
-  },
-  {
     name: 'vote-not-synced',
     says: 'term and vote are told to be saved before they are on disk',
     file: 'src/log/partition-log.ts',
@@ -58,13 +42,6 @@ export const storeMutants = [
       ],
     ],
     killer: images('vote'),
-  },
-  {
-    name: 'no-directory-sync',
-    says: 'a checkpoint does not sync the directory of a new segment',
-    file: 'src/log/log-segments.ts',
-    changes: [['    this.#directoryChanged = true;\n    return created;', '    return created;']],
-    killer: images('roll', 150),
   },
   {
     name: 'segments-not-synced',
@@ -87,27 +64,6 @@ export const storeMutants = [
       ],
     ],
     killer: images('journal', 150),
-  },
-  {
-    name: 'checkpoint-not-synced',
-    says: 'files are replaced by rename without a sync of the new one',
-    file: 'src/disk/native-disk.ts',
-    changes: [
-      [
-        `        await writeAll(file, bytes, 0);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      // Between`,
-        `        await writeAll(file, bytes, 0);
-      } finally {
-        await file.close();
-      }
-      // Between`,
-      ],
-    ],
-    killer: images('checkpoint', 120),
   },
   {
     name: 'tail-not-rewritten',
@@ -177,36 +133,6 @@ export const storeMutants = [
     killer: { files: ['test/log/recovery.test.ts'] },
   },
   {
-    name: 'failed-sync-tried-again',
-    says: 'a journal sync that failed is tried once more, and its success believed',
-    file: 'native/src/posix_file.cc',
-    changes: [
-      [
-        'int sync_data(const FileDescriptor& file) {',
-        `int sync_data_once(const FileDescriptor& file);
-int sync_data(const FileDescriptor& file) {
-  const int error = sync_data_once(file);
-  return error == 0 ? 0 : sync_data_once(file);
-}
-int sync_data_once(const FileDescriptor& file) {`,
-      ],
-    ],
-    killer: { files: ['test/images/calls.test.ts'] },
-  },
-  {
-    name: 'dedupe-forgets-nothing-at-truncation',
-    says: 'producer state keeps batches that a truncation cut off, and answers their retries as duplicates',
-    file: 'src/log/partition-log.ts',
-    changes: [
-      [
-        `    this.#producers.truncate(cut);
-`,
-        '',
-      ],
-    ],
-    killer: { files: ['test/log/producer-state.test.ts'] },
-  },
-  {
     name: 'epochs-kept-at-truncation',
     says: 'the leader-epoch index keeps the epochs of what was cut off',
     file: 'src/log/partition-log.ts',
@@ -218,5 +144,74 @@ int sync_data_once(const FileDescriptor& file) {`,
       ],
     ],
     killer: { files: ['test/log/log-model.test.ts', 'test/log/append.test.ts', 'test/log/recovery.test.ts'] },
+  },
+  {
+    name: 'renamed-without-directory-sync',
+    says: 'files are replaced by rename, and the directory is not synced',
+    file: 'src/disk/native-disk.ts',
+    changes: [
+      [
+        '      await this.#files.rename(temporary, target);\n    } catch (error) {\n      throw diskError(error, target);\n    }\n    await this.#syncDirectories([dirname(target)]);',
+        '      await this.#files.rename(temporary, target);\n    } catch (error) {\n      throw diskError(error, target);\n    }',
+      ],
+    ],
+    killer: images('checkpoint', 150),
+  },
+  {
+    name: 'failed-sync-tried-again',
+    says: 'a sync that failed is tried once more, and its success believed',
+    file: 'native/src/posix_file.cc',
+    changes: [
+      [
+        'file.trace()->sync(file.number(), file.get(), true) : ::fdatasync(file.get());',
+        '(file.trace()->sync(file.number(), file.get(), true) == 0 ? 0 : file.trace()->sync(file.number(), file.get(), true)) : ::fdatasync(file.get());',
+      ],
+    ],
+    killer: { files: ['test/log/latch.test.ts'] },
+  },
+  {
+    name: 'direct-flush-not-synced',
+    says: 'a direct flush reports its batches durable without syncing their segments',
+    file: 'native/src/journal.cc',
+    changes: [['if ((failure = ranges[i].segment->sync_now())) return failure;', '']],
+    killer: images('direct-flush', 100),
+  },
+  {
+    name: 'direct-flush-overtakes',
+    says: 'what precedes a direct flush in the stream is not made durable before it',
+    file: 'native/src/journal.cc',
+    changes: [
+      [
+        '  if (durable_lsn_ < lsn_) {\n    if (auto failure = sync()) return failure;\n  }\n  const auto records',
+        '  const auto records',
+      ],
+    ],
+    killer: { files: ['test/log/direct-flush.test.ts'] },
+  },
+  {
+    name: 'dedupe-remembers-what-was-cut-off',
+    says: 'producer state keeps batches that a truncation cut off, and answers their retries as duplicates',
+    file: 'src/log/partition-log.ts',
+    changes: [['    this.#producers.truncate(cut);\n', '']],
+    killer: { files: ['test/log/producers.test.ts'] },
+  },
+  {
+    name: 'swap-not-replayed',
+    says: 'replay forgets that compaction replaced segments',
+    file: 'src/journal/replay.ts',
+    changes: [
+      [
+        '    if (first < 0) return;\n    const base = replaced[0]!.base;',
+        '    if (first >= 0) return;\n    const base = replaced[0]!.base;',
+      ],
+    ],
+    killer: { files: ['test/log/compaction-crash.test.ts'] },
+  },
+  {
+    name: 'seal-without-headers',
+    says: 'the seal of a segment does not cover the headers of its batches',
+    file: 'src/segment/seal.ts',
+    changes: [['    this.#checksum = crc32c(bytes, headerAt, headerAt + BATCH_HEADER_BYTES, this.#checksum);', '']],
+    killer: { files: ['test/log/verify.test.ts', 'test/segment/seal.test.ts'] },
   },
 ];
