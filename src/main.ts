@@ -27,6 +27,7 @@ export { ERROR_CODES, type ErrorCode, VarveError } from './errors.js';
 export {
   type AbortedRange,
   type AppendedRange,
+  type Configuration,
   ControlKind,
   type CutBytes,
   type DamageReport,

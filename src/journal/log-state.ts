@@ -2,6 +2,7 @@
  * What must be known of one partition's log to open it without reading it: a row of the checkpoint. The durable mark is
  * the end of the last segment in the list: (that segment, its length, `end`, the last epoch).
  */
+import type { ConfigurationRow } from './configuration-history.js';
 import type { SegmentName } from '../segment/file-names.js';
 import type { DamagedRange } from '../segment/segment.js';
 
@@ -42,6 +43,8 @@ export interface LogState {
   readonly segments: readonly SegmentState[];
   /** Leader epochs and the offsets they start at, both rising. */
   readonly epochs: readonly (readonly [epoch: number, start: number])[];
+  /** The membership history (configuration-history.ts); offsets rise, values are base64. Missing: empty. */
+  readonly configurations?: readonly ConfigurationRow[];
   /** Batches below this leave no trace in the producer state. Default 0. */
   readonly producersEmptyBelow?: number;
 }
@@ -49,7 +52,16 @@ export interface LogState {
 /** Whether a value that was read from a file has the shape of a row. */
 export function isLogState(value: unknown): value is LogState {
   if (typeof value !== 'object' || value === null) return false;
-  const { topic, partition, topicId, relaxed, segments, epochs, ...rest } = value as Partial<LogState>;
+  const {
+    topic,
+    partition,
+    topicId,
+    relaxed,
+    segments,
+    epochs,
+    configurations = [],
+    ...rest
+  } = value as Partial<LogState>;
   const { term, vote, logStart, end, hwFloor, generation } = rest;
   const numbers = [partition, term, vote, logStart, end, hwFloor, generation];
   return (
@@ -60,7 +72,19 @@ export function isLogState(value: unknown): value is LogState {
     Array.isArray(segments) &&
     segments.every(isSegmentState) &&
     Array.isArray(epochs) &&
-    epochs.every((epoch) => Array.isArray(epoch) && epoch.length === 2 && epoch.every(isNatural))
+    epochs.every((epoch) => Array.isArray(epoch) && epoch.length === 2 && epoch.every(isNatural)) &&
+    Array.isArray(configurations) &&
+    configurations.every((row, i) => isConfigurationRow(row) && (i === 0 || configurations[i - 1]![0] < row[0]))
+  );
+}
+
+function isConfigurationRow(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.length === 2 &&
+    isNatural(value[0]) &&
+    typeof value[1] === 'string' &&
+    Buffer.from(value[1], 'base64').toString('base64') === value[1]
   );
 }
 

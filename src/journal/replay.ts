@@ -7,8 +7,8 @@
  * on that is not, all of them have to join on to each other.
  *
  * A durable mark (direct flush) moves the durable end without bytes: those are in the segment, synced. So what was
- * journalled may have gaps, each of which ends at a mark. Marks never hold the start of a leader epoch: those are
- * journalled.
+ * journalled may have gaps, each of which ends at a mark. Marks never hold the start of a leader epoch, or a
+ * configuration: those are journalled.
  *
  * What can go wrong: records of one log that do not join up are CORRUPT_JOURNAL, since the stream has one order and a
  * sync covers all that precedes it.
@@ -18,6 +18,7 @@ import { VarveError } from '../errors.js';
 import { EpochIndex } from '../index/epoch-index.js';
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchSizeAt, epochAt } from '../record/record-batch.js';
 import type { SegmentName } from '../segment/file-names.js';
+import { ConfigurationHistory } from './configuration-history.js';
 import {
   decodeHardState,
   decodeLogStart,
@@ -70,6 +71,8 @@ export class LogFold {
   pieces: Piece[] = [];
   /** Of everything up to `durable`, also where the log start has passed it and nobody will read it from a segment again. */
   readonly epochs: EpochIndex;
+  /** Likewise. */
+  readonly configurations: ConfigurationHistory;
   /** Segments that truncations removed, or compaction replaced. */
   readonly removed: SegmentName[] = [];
   /** The checkpoint's durable mark, lowered by truncations: nothing below it is in the journal. */
@@ -93,6 +96,7 @@ export class LogFold {
     this.relaxed = state.relaxed;
     this.tombstonesRemovedTo = state.tombstonesRemovedTo ?? 0;
     this.epochs = EpochIndex.fromEntries(state.epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
+    this.configurations = ConfigurationHistory.fromRows(state.configurations);
     const last = state.segments.at(-1);
     this.segments = state.segments.map((segment) => ({ ...segment }));
     if (last !== undefined) {
@@ -163,6 +167,7 @@ export class LogFold {
     this.#extendTo({ segmentBase, position: position + length, offset: lastOffset + 1 }, startOffset);
     this.pieces.push({ segmentBase, position, length, skip, startOffset, endOffset: lastOffset + 1, record: ordinal });
     this.#noteEpochs(record, skip);
+    this.configurations.noteBatches(record.payload, skip, record.payload.length);
   }
 
   #applyMark(record: JournalRecord): void {
@@ -240,6 +245,7 @@ export class LogFold {
     this.directEnds = this.directEnds.filter((end) => end.offset <= to);
     this.#maybeCovered = false;
     this.epochs.truncateTo(to);
+    this.configurations.truncateTo(to);
     const start: DurablePoint = { segmentBase: to, position: 0, offset: to };
     if (this.mark === undefined || this.mark.offset >= to) this.mark = start;
     if (this.#tail === undefined || this.#tail.offset >= to) this.#tail = start;

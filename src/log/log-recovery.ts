@@ -15,6 +15,7 @@
  */
 import type { Disk } from '../disk/disk.js';
 import { EpochIndex } from '../index/epoch-index.js';
+import { ConfigurationHistory } from '../journal/configuration-history.js';
 import type { LogState, SegmentState } from '../journal/log-state.js';
 import type { FoldedSegment, LogFold } from '../journal/replay.js';
 import { logFileName, parseLogFileName, type SegmentName, sameSegment, setAsideName } from '../segment/file-names.js';
@@ -105,6 +106,7 @@ class LogRecovery {
   readonly #fold: LogFold;
   readonly #files: ResolvedFiles;
   readonly #epochs: EpochIndex;
+  readonly #configurations: ConfigurationHistory;
   #segments: SegmentState[] = [];
   #at: ScanStart;
   #lastIndexes: SegmentIndexes | undefined;
@@ -120,6 +122,7 @@ class LogRecovery {
     this.#files = files;
     this.#setAside = [...files.setAside];
     this.#epochs = EpochIndex.fromEntries(fold.epochs.entries);
+    this.#configurations = ConfigurationHistory.fromRows(fold.configurations.rows());
     this.#at = { position: 0, offset: fold.state.end, epoch: this.#epochs.lastEpoch };
   }
 
@@ -140,6 +143,7 @@ class LogRecovery {
     const fold = this.#fold;
     const end = this.#at.offset;
     this.#epochs.trimStart(fold.logStart);
+    this.#configurations.trimStart(fold.logStart);
     const lastEpoch = this.#epochs.lastEpoch;
     // Batches of a term can be on disk before the term is; then no vote was given in it.
     const hardState = lastEpoch > fold.term ? { term: lastEpoch, vote: 0 } : { term: fold.term, vote: fold.vote };
@@ -155,6 +159,7 @@ class LogRecovery {
       tombstonesRemovedTo: fold.tombstonesRemovedTo,
       segments: this.#segments,
       epochs: this.#epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
+      configurations: this.#configurations.rows(),
       producersEmptyBelow: Math.min(fold.state.producersEmptyBelow ?? 0, end),
     };
     const report: RecoveryReport = {
@@ -283,9 +288,10 @@ class LogRecovery {
       this.#path(segment),
       start,
       limit,
-      (position, _size, baseOffset, lastOffset, epoch, maxTimestamp) => {
+      (position, size, baseOffset, lastOffset, epoch, maxTimestamp, bytes, at) => {
         indexes.add(position, baseOffset, lastOffset, maxTimestamp);
         if (epoch > this.#epochs.lastEpoch) this.#epochs.append(epoch, baseOffset);
+        this.#configurations.noteBatches(bytes, at, at + size);
       },
     );
   }

@@ -5,13 +5,17 @@
  * Cursors, each the end of a gap-free prefix: durable ≤ written ≤ end. With mapped segments bytes are written (in the
  * page cache) as soon as they are accepted, so written = end.
  */
+import type { Configuration } from '../journal/configuration-history.js';
 import type { HardState, LogView } from '../raft/types.js';
+import type { ControlKind } from '../record/control-batch.js';
 import type { TransactionResult } from '../record/transaction-marker.js';
 import type { Compression, Record, RecordInput } from '../record/types.js';
 import type { CompactionReport } from './compaction-report.js';
 import type { LogOptions } from './options.js';
 import type { DamageReport, RecoveryReport } from './recovery-report.js';
 
+export type { Configuration } from '../journal/configuration-history.js';
+export { ControlKind } from '../record/control-batch.js';
 export type { CutBytes, DamageReport, LogPosition, RecoveryReport } from './recovery-report.js';
 
 export interface AppendedRange {
@@ -97,6 +101,13 @@ export interface Log extends LogView {
    * decided any more. Compaction goes no further.
    */
   readonly lastStableOffset: number;
+  /**
+   * The membership history: control batches of kind Configuration, oldest first. The last one is in effect from its append
+   * on, committed or not; a truncation that removes it brings the one before back, at once (Raft dissertation §4.1).
+   * The first one may lie below `start`: it is the one that the log begins with. Empty: none was ever appended. Every
+   * change makes a new array.
+   */
+  readonly configurations: readonly Configuration[];
 
   // ---- replication ----
 
@@ -202,10 +213,3 @@ export interface Log extends LogView {
   compact(): Promise<CompactionReport>;
   close(): Promise<void>;
 }
-
-/** Control batch types: Kafka uses 0–6, ours start at 1000. */
-export const ControlKind = {
-  LeaderChange: 1000,
-  LogStart: 1001,
-} as const;
-export type ControlKind = (typeof ControlKind)[keyof typeof ControlKind];

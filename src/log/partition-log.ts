@@ -16,6 +16,7 @@ import type { Disk, FlushMode, Journal } from '../disk/disk.js';
 import { invariant, VarveError } from '../errors.js';
 import { EpochIndex } from '../index/epoch-index.js';
 import type { AbortedTransaction } from '../index/txn-index.js';
+import { type Configuration, ConfigurationHistory, holdsConfiguration } from '../journal/configuration-history.js';
 import {
   encodeHardState,
   encodeLogStart,
@@ -131,6 +132,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   readonly #locator: BatchLocator;
   readonly #reader: LogReader;
   readonly #epochs: EpochIndex;
+  readonly #configurations: ConfigurationHistory;
 
   #start: number;
   /** The start that the journal was told of: what is below it is being deleted. */
@@ -174,6 +176,8 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     this.#locator.hasDamage = segments.list.all.some((segment) => segment.damaged.length > 0);
     this.#reader = new LogReader(this, segments.list, this.#locator);
     this.#epochs = EpochIndex.fromEntries(state.epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
+    this.#configurations = ConfigurationHistory.fromRows(state.configurations);
+    this.#configurations.trimStart(state.logStart);
     this.#appends = new EmbeddedAppends(
       (batch) => {
         this.#checkAccepting();
@@ -238,6 +242,10 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     return this.#hardState;
   }
 
+  get configurations(): readonly Configuration[] {
+    return this.#configurations.entries;
+  }
+
   // ---- Raft's view ----
 
   epochAt(offset: number): number {
@@ -299,7 +307,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
     const baseOffset = this.#end;
     const batch = encodeControlBatch(kind, value, baseOffset, epoch, this.#host.now());
-    this.#withReserve(() => this.#store(batch, 0, batch.length, baseOffset + 1, 'sync'));
+    this.#withReserve(() => this.#storeControl(batch, 0, batch.length, baseOffset + 1));
     return { baseOffset, lastOffset: baseOffset };
   }
 
@@ -335,7 +343,8 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
       maxEpoch,
       this.name,
     );
-    this.#store(bytes, start, end, endOffset, hasControl ? 'sync' : this.#flush);
+    if (hasControl) this.#storeControl(bytes, start, end, endOffset);
+    else this.#store(bytes, start, end, endOffset, this.#flush);
     return { baseOffset, lastOffset: endOffset - 1 };
   }
 
@@ -352,6 +361,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     this.#generation++;
     this.#tail.truncate(cut);
     this.#epochs.truncateTo(cut);
+    this.#configurations.truncateTo(cut);
     this.#producers.truncate(cut);
     this.#lastEpoch = this.#epochs.lastEpoch;
     this.#end = cut;
@@ -404,6 +414,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
       if (this.#replicated) await this.#saveProducersBefore(offset);
       this.#start = offset;
       this.#epochs.trimStart(offset);
+      this.#configurations.trimStart(offset);
       this.#reader.wakeAll();
       await this.#segments.removeBelow(offset);
       await this.#producers.removeBelow(this.#segments.list.all[0]!.base);
@@ -565,7 +576,8 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
    */
   get stateKey(): string {
     const { emptyBelow } = this.#producers;
-    return `${this.#lastTicket} ${this.#highWatermark} ${this.#compactedTo} ${emptyBelow} ${this.#segments.version}`;
+    const versions = `${this.#configurations.version} ${this.#segments.version}`;
+    return `${this.#lastTicket} ${this.#highWatermark} ${this.#compactedTo} ${emptyBelow} ${versions}`;
   }
 
   /** The journal was given nothing of this log since it was opened. */
@@ -590,6 +602,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
       tombstonesRemovedTo: this.#tombstonesRemovedTo,
       segments: this.#segments.states(),
       epochs: this.#epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
+      configurations: this.#configurations.rows(),
       producersEmptyBelow: this.#producers.emptyBelow,
     };
   }
@@ -677,6 +690,16 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   }
 
   // ---- inside ----
+
+  /** Stores a run that has a control batch: synced, whatever the flush mode. */
+  #storeControl(bytes: Buffer, start: number, end: number, endOffset: number): void {
+    const isConfiguration = holdsConfiguration(bytes, start, end);
+    // Replay learns configurations from the journalled copy, since the segment may be deleted before a checkpoint. What
+    // follows a record of the log is not flushed directly; saying again where the log starts is such a record.
+    if (isConfiguration) this.#submitRecord(RecordType.LogStart, encodeLogStart(this.#startSubmitted), () => {});
+    this.#store(bytes, start, end, endOffset, 'sync');
+    if (isConfiguration) this.#configurations.noteBatches(bytes, start, end);
+  }
 
   /** Stores a run of stamped, checked batches that starts at the log end; all or nothing. */
   #store(bytes: Buffer, start: number, end: number, endOffset: number, mode: FlushMode): void {

@@ -16,6 +16,16 @@ import { BatchBuilder } from './batch-builder.js';
 import { forEachRecord } from './decode.js';
 import { ATTRIBUTES_AT, CONTROL_BIT, CRC_AT, CRC_START, isControlAt, stampBatch } from './record-batch.js';
 
+/** Control batch types of ours. */
+export const ControlKind = {
+  /** The first batch of every leader epoch. */
+  LeaderChange: 1000,
+  LogStart: 1001,
+  /** Who the replicas are, from here on; the log keeps the history of it (src/journal/configuration-history.ts). */
+  Configuration: 1002,
+} as const;
+export type ControlKind = (typeof ControlKind)[keyof typeof ControlKind];
+
 const KEY_BYTES = 4;
 const VERSION = 0;
 

@@ -9,7 +9,8 @@ import { ControlKind, type Log } from '../../src/log/log.js';
 import type { StoreOptions } from '../../src/log/options.js';
 import { type OpenLogOptions, Store } from '../../src/log/partition-store.js';
 import { BatchBuilder } from '../../src/record/batch-builder.js';
-import { encodeControlBatch } from '../../src/record/control-batch.js';
+import { decodeControlBatch, encodeControlBatch } from '../../src/record/control-batch.js';
+import { batchSizeAt, isControlAt } from '../../src/record/record-batch.js';
 import { producedBatch } from '../log/producer-model.js';
 import type { Action, BatchMark, Note, Shown } from './history.js';
 import { readBatches } from './stored-batches.js';
@@ -241,11 +242,11 @@ export class BenchLog {
     if (made === 'here') {
       const base = log.end;
       this.#submitAppend(log, [{ base, end: base + 1, epoch: this.#epoch, bytes: -1, crc: -1 }], () =>
-        log.appendControl(ControlKind.LeaderChange, value, this.#epoch),
+        log.appendControl(ControlKind.Configuration, value, this.#epoch),
       );
       return;
     }
-    const batch = encodeControlBatch(ControlKind.LeaderChange, value, log.end, this.#epoch, TIMESTAMP);
+    const batch = encodeControlBatch(ControlKind.Configuration, value, log.end, this.#epoch, TIMESTAMP);
     this.#submitAppend(log, readBatches(batch), () => log.appendReplicated(batch, 0, batch.length, this.#epoch));
   }
 
@@ -345,9 +346,13 @@ function marks(run: readonly Buffer[], base: number, epoch: number): BatchMark[]
 /** What a log shows, every batch read through its views and checked. */
 export function shownBy(log: Log): Shown {
   const batches: BatchMark[] = [];
+  const configurations: string[] = [];
   for (let offset = log.start; offset < log.end; ) {
     const { views, nextOffset } = log.viewsFrom(offset, READ_BYTES, 'end');
-    for (const view of views) batches.push(...readBatches(view));
+    for (const view of views) {
+      batches.push(...readBatches(view));
+      configurations.push(...configurationsIn(view));
+    }
     if (nextOffset <= offset) throw new Error(`reading at ${offset} got nowhere`);
     offset = nextOffset;
   }
@@ -355,6 +360,11 @@ export function shownBy(log: Log): Shown {
     if (log.epochAt(base) !== epoch)
       throw new Error(`epochAt(${base}) is ${log.epochAt(base)}, the batch's is ${epoch}`);
   }
+  // One at most lies below the log start: the one that the log begins with, whose segment may be gone.
+  const known = log.configurations.map(({ offset, value }) => `${offset} ${value.toString('hex')}`);
+  const below = log.configurations.filter(({ offset }) => offset < log.start).length;
+  if (below > 1 || known.slice(below).join() !== configurations.join())
+    throw new Error(`the configurations are ${known.join()}, those in the log ${configurations.join()}`);
   return {
     start: log.start,
     end: log.end,
@@ -364,4 +374,14 @@ export function shownBy(log: Log): Shown {
     generation: log.generation,
     batches,
   };
+}
+
+function configurationsIn(view: Buffer): string[] {
+  const found: string[] = [];
+  for (let at = 0; at < view.length; at += batchSizeAt(view, at)) {
+    if (!isControlAt(view, at)) continue;
+    const { offset, type, value } = decodeControlBatch(view, at);
+    if (type === ControlKind.Configuration) found.push(`${offset} ${value.toString('hex')}`);
+  }
+  return found;
 }

@@ -40,3 +40,31 @@ test('a checkpoint of another format version says which build to use', () => {
   bytes.writeUInt32LE(2, 8);
   expect(() => decodeCheckpoint(bytes, 'checkpoint')).toThrow(expect.objectContaining({ code: 'DIRECTORY_MISMATCH' }));
 });
+
+test('a row without configurations has none; wrong ones are not taken', () => {
+  const row = checkpoint.logs[0]!;
+  const encode = (configurations: unknown): Buffer =>
+    encodeCheckpoint({ ...checkpoint, logs: [{ ...row, configurations: configurations as [] }] });
+  const good = [
+    [3, ''],
+    [7, 'AQID'],
+  ];
+  expect(decodeCheckpoint(encode(good), 'checkpoint').logs[0]!.configurations).toEqual(good);
+  expect(decodeCheckpoint(encode(undefined), 'checkpoint').logs[0]!.configurations).toBeUndefined();
+  for (const wrong of [
+    {},
+    [[3]],
+    [[-1, '']],
+    [[3, 'not base64']],
+    [[3, 7]],
+    [
+      [7, ''],
+      [7, ''],
+    ],
+    [null],
+  ]) {
+    expect(() => decodeCheckpoint(encode(wrong), 'checkpoint'), JSON.stringify(wrong)).toThrow(
+      expect.objectContaining({ code: 'CORRUPT_CHECKPOINT' }),
+    );
+  }
+});
