@@ -133,6 +133,7 @@ export interface SegmentFile {
   /**
    * A zero-copy view of [position, position + length): a Buffer over the segment's one ArrayBuffer. It stays valid for
    * as long as it is held, whatever happens to the segment. Writing to it kills the process: the pages are read-only.
+   * `isMapped` (mapped-buffers.ts) knows it.
    */
   view(position: number, length: number): Buffer;
   /**

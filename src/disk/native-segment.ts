@@ -5,6 +5,7 @@
 import { VarveError } from '../errors.js';
 import { addon, type NativeSegmentHandle } from './addon.js';
 import type { SegmentFile } from './disk.js';
+import { noteMapped } from './mapped-buffers.js';
 
 export class NativeSegment implements SegmentFile {
   readonly path: string;
@@ -44,7 +45,7 @@ export class NativeSegment implements SegmentFile {
 
   view(position: number, length: number): Buffer {
     this.#checkRange('view', position, length);
-    this.#buffer ??= this.#native.segmentBuffer(this.#handle);
+    this.#buffer ??= this.#map();
     return Buffer.from(this.#buffer, position, length);
   }
 
@@ -66,6 +67,12 @@ export class NativeSegment implements SegmentFile {
     this.#closed = true;
     this.#buffer = undefined;
     this.#native.closeSegment(this.#handle);
+  }
+
+  #map(): ArrayBuffer {
+    const buffer = this.#native.segmentBuffer(this.#handle);
+    noteMapped(buffer);
+    return buffer;
   }
 
   #checkRange(what: string, position: number, length: number): void {

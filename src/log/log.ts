@@ -117,7 +117,8 @@ export interface Log extends LogView {
   saveHardState(state: HardState, done: () => void): void;
   /**
    * The producer path: bytes[start, end) is a run of whole batches. Checks each one (magic 2, CRC, no control bit,
-   * record count, size), stamps base offset and epoch *in place*, stores and journals them. All or nothing.
+   * record count, size), stamps base offset and epoch *in place*, stores and journals them. All or nothing. Views that a
+   * read returned are copied first.
    * Batches of an idempotent producer that are among its last five here are not stored again: the range says where they
    * are (KIP-98). A run that mixes such batches with others is refused.
    * @throws VarveError CORRUPT_BATCH, INVALID_BATCH, OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED, BATCH_TOO_LARGE, DISK_FULL, DISK_FAILED, CLOSED, OVERLOADED

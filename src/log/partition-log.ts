@@ -13,6 +13,7 @@
  */
 import { checkKeys, checkRecordKeys } from '../compaction/key-check.js';
 import type { Disk, FlushMode, Journal } from '../disk/disk.js';
+import { isMapped } from '../disk/mapped-buffers.js';
 import { invariant, VarveError } from '../errors.js';
 import { EpochIndex } from '../index/epoch-index.js';
 import type { AbortedTransaction } from '../index/txn-index.js';
@@ -284,7 +285,11 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
         `${this.name}: ${this.#queue.pendingBytes} bytes wait for the disk, twice the limit (pendingMaxBytes); wait for whenWritable() before appending`,
       );
     }
-    return this.#produce(bytes, start, end, epoch);
+    checkRunSize(start, end, this.name);
+    if (!isMapped(bytes)) return this.#produce(bytes, start, end, epoch);
+    // A view that a read returned cannot be stamped in place.
+    const copy = Buffer.from(bytes.subarray(start, end));
+    return this.#produce(copy, 0, copy.length, epoch);
   }
 
   #produce(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange {

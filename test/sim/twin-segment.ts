@@ -3,6 +3,7 @@
  * all its views share the ArrayBuffer of the file's page cache.
  */
 import type { SegmentFile } from '../../src/disk/disk.js';
+import { noteMapped } from '../../src/disk/mapped-buffers.js';
 import { VarveError } from '../../src/errors.js';
 import { PAGE_BYTES, type TwinFile } from './twin-file.js';
 import { TwinDirectory } from './twin-file-system.js';
@@ -100,7 +101,9 @@ export class TwinSegment implements SegmentFile {
 
   view(position: number, length: number): Buffer {
     this.#checkRange('view', position, length);
-    return Buffer.from(this.file.bytes.buffer as ArrayBuffer, position, length);
+    const buffer = this.file.bytes.buffer as ArrayBuffer;
+    noteMapped(buffer);
+    return Buffer.from(buffer, position, length);
   }
 
   async touch(position: number, length: number): Promise<void> {
