@@ -46,6 +46,7 @@ export type { CompactionEnd, CompactionReport, CompactionStats } from './log/com
 export type { Cleanup, LogOptions, StoreOptions } from './log/options.js';
 export { formatStore, type OpenLogOptions, openStore, type Store, type StoreStats } from './log/store.js';
 export { BatchBuilder, type BatchBuilderOptions } from './record/batch-builder.js';
+export type { BatchProducer } from './record/batch-producer.js';
 export {
   type DecodeOptions,
   decodeBatch,

@@ -13,12 +13,14 @@
 import { crc32c } from '../disk/addon.js';
 import { invariant, VarveError } from '../errors.js';
 import type { BatchBuffers } from './batch-buffers.js';
+import { type BatchProducer, checkBatchProducer } from './batch-producer.js';
 import { codecFor } from './codecs.js';
 import {
   ATTRIBUTES_AT,
   BASE_SEQUENCE_AT,
   BASE_TIMESTAMP_AT,
   BATCH_HEADER_BYTES,
+  CODEC_MASK,
   CRC_AT,
   CRC_START,
   LAST_OFFSET_DELTA_AT,
@@ -31,6 +33,7 @@ import {
   PRODUCER_ID_AT,
   RECORD_COUNT_AT,
   stampBatch,
+  TRANSACTIONAL_BIT,
   writeInt64,
 } from './record-batch.js';
 import { COMPRESSIONS, type Compression, type Header } from './types.js';
@@ -167,26 +170,30 @@ export class BatchBuilder {
 
   /**
    * Completes an uncompressed batch and empties the builder.
-   * @throws VarveError INVALID_ARGUMENT when no record was appended
+   * @param producer of an idempotent producer (KIP-98): `log.appendProduced` stores such a batch once, however often it
+   *   is given it. Default: none.
+   * @throws VarveError INVALID_ARGUMENT when no record was appended, or for a producer that no header can name; the
+   *   records stay
    */
-  finish(): Buffer {
-    const { buf, end } = this.#seal('none');
+  finish(producer?: BatchProducer): Buffer {
+    const { buf, end } = this.#seal('none', producer);
     return this.#complete(buf, end);
   }
 
   /**
    * Completes a batch whose records are compressed; the builder is empty, and may be used again, as soon as this has
    * been called. Where compression gains nothing the batch is left uncompressed.
-   * @throws VarveError INVALID_ARGUMENT when no record was appended
+   * @param producer as with `finish`
+   * @throws VarveError INVALID_ARGUMENT as `finish` does
    */
-  async finishCompressed(compression: Compression): Promise<Buffer> {
-    if (compression === 'none') return this.finish();
+  async finishCompressed(compression: Compression, producer?: BatchProducer): Promise<Buffer> {
+    if (compression === 'none') return this.finish(producer);
     const codec = codecFor(compression);
-    const { buf, end } = this.#seal(compression);
+    const { buf, end } = this.#seal(compression, producer);
     const packed = await codec.compress(buf.subarray(BATCH_HEADER_BYTES, end));
     const packedEnd = BATCH_HEADER_BYTES + packed.length;
     if (packedEnd >= end) {
-      buf.writeInt16BE(0, ATTRIBUTES_AT);
+      buf.writeInt16BE(buf.readInt16BE(ATTRIBUTES_AT) & ~CODEC_MASK, ATTRIBUTES_AT);
       return complete(buf.subarray(0, end));
     }
     const batch = Buffer.allocUnsafe(packedEnd);
@@ -203,21 +210,23 @@ export class BatchBuilder {
   }
 
   /** Writes the header (without length and CRC), and empties the builder but for its buffer. */
-  #seal(compression: Compression): { buf: Buffer; end: number } {
+  #seal(compression: Compression, producer: BatchProducer | undefined): { buf: Buffer; end: number } {
     const buf = this.#buf;
     const end = this.#pos;
     if (this.#count === 0 || buf === undefined) {
       throw new VarveError('INVALID_ARGUMENT', 'a record batch without records cannot be finished: append one first');
     }
+    if (producer !== undefined) checkBatchProducer(producer);
+    const transactional = producer?.transactional ? TRANSACTIONAL_BIT : 0;
     stampBatch(buf, 0, 0, -1);
     buf[MAGIC_AT] = MAGIC;
-    buf.writeInt16BE(COMPRESSIONS.indexOf(compression), ATTRIBUTES_AT);
+    buf.writeInt16BE(COMPRESSIONS.indexOf(compression) | transactional, ATTRIBUTES_AT);
     buf.writeInt32BE(this.#count - 1, LAST_OFFSET_DELTA_AT);
     writeInt64(buf, BASE_TIMESTAMP_AT, this.#baseTimestamp);
     writeInt64(buf, MAX_TIMESTAMP_AT, this.#maxTimestamp);
-    writeInt64(buf, PRODUCER_ID_AT, -1);
-    buf.writeInt16BE(-1, PRODUCER_EPOCH_AT);
-    buf.writeInt32BE(-1, BASE_SEQUENCE_AT);
+    writeInt64(buf, PRODUCER_ID_AT, producer?.producerId ?? -1);
+    buf.writeInt16BE(producer?.producerEpoch ?? -1, PRODUCER_EPOCH_AT);
+    buf.writeInt32BE(producer?.baseSequence ?? -1, BASE_SEQUENCE_AT);
     buf.writeInt32BE(this.#count, RECORD_COUNT_AT);
     this.clear();
     if (compression !== 'none') this.#buf = undefined;
