@@ -5,6 +5,8 @@
  *   npm run bench:store -- --only batches,records       some of them
  *   npm run bench:store -- --rounds 15 --seconds 1 --dir FOLDER --json out.json
  *
+ *   npm run bench:store -- --help
+ *
  * Exit code 0: every ratio that is asked for was met (or could not be measured, and says so); 1: one was not; 2: a flag is wrong.
  */
 import { spawnSync } from 'node:child_process';
@@ -20,7 +22,7 @@ import { appendCosts } from './append-cost.js';
 import { directFlushes } from './direct-flush.js';
 import { durableAppends } from './durable-appends.js';
 import { groupCommits } from './group-commit.js';
-import { findPeers } from './peers.js';
+import { findPeers, type PeerStore } from './peers.js';
 import { runScenario, type ScenarioResult } from './runner.js';
 import type { Scenario } from './scenario.js';
 import { scanCosts } from './scan-cost.js';
@@ -36,7 +38,8 @@ interface Settings {
   readonly json: string | undefined;
 }
 
-function settings(): Settings {
+/** Undefined: help was asked for. */
+function settings(): Settings | undefined {
   const { values } = parseArgs({
     options: {
       rounds: { type: 'string', default: '9' },
@@ -44,8 +47,10 @@ function settings(): Settings {
       only: { type: 'string' },
       dir: { type: 'string', default: 'out' },
       json: { type: 'string' },
+      help: { type: 'boolean', default: false },
     },
   });
+  if (values.help) return undefined;
   const rounds = Number(values.rounds);
   const seconds = Number(values.seconds);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > MAX_ROUNDS)
@@ -53,6 +58,25 @@ function settings(): Settings {
   if (!(seconds > 0 && seconds <= MAX_SECONDS))
     throw new RangeError(`--seconds "${values.seconds}": give a number above 0, at most ${MAX_SECONDS}`);
   return { rounds, seconds, only: values.only?.split(','), dir: values.dir, json: values.json };
+}
+
+function help(): string {
+  const names = [...scenarios([]).map(({ name }) => name), ...PROGRAMS];
+  return `npm run bench:store -- [flags]: what the store costs, as ratios to yardsticks measured in the same rounds
+
+  --rounds N      how often everything is measured, 1 to ${MAX_ROUNDS}; default 9
+  --seconds S     length of one measurement, above 0, at most ${MAX_SECONDS}; default 0.6
+  --only A,B      some of ${names.join(', ')}
+  --dir FOLDER    where the data goes, and is removed again; default out
+  --json FILE     where the figures go as JSON; default nowhere
+  --help          this
+
+The first run installs better-sqlite3 and lmdb into tools/store-peers; where that fails their rows are left out.
+Exit code: 0 every ratio that is asked for was met, 1 one was not, 2 a flag is wrong.`;
+}
+
+function scenarios(peers: readonly PeerStore[]): Scenario[] {
+  return [...durableAppends(peers), ...groupCommits(), ...directFlushes(), ...appendCosts(), ...scanCosts()];
 }
 
 /** Measurements that need processes of their own; each prints what it finds and ends with 1 when a limit is not met. */
@@ -81,15 +105,16 @@ function runPrograms(names: readonly string[], folder: string): string[] {
 }
 
 async function main(): Promise<number> {
-  let given: Settings;
+  let given: Settings | undefined;
   let work: Chosen;
   try {
     given = settings();
+    if (given === undefined) {
+      console.log(help());
+      return 0;
+    }
     const peers = findPeers((line) => console.log(line));
-    work = chosen(
-      [...durableAppends(peers), ...groupCommits(), ...directFlushes(), ...appendCosts(), ...scanCosts()],
-      given.only,
-    );
+    work = chosen(scenarios(peers), given.only);
   } catch (error) {
     console.error(`bench:store: ${(error as Error).message}`);
     return 2;
