@@ -232,6 +232,12 @@ export class Store {
     this.#checkAccepting();
     const topicId = given.topicId ?? this.#topicIdOf(topic, partition);
     const key = logKey(topicId, partition);
+    if (this.#logs.get(key)?.isClosed) {
+      throw new VarveError(
+        'INVALID_ARGUMENT',
+        `${topic}-${partition} is still being closed: await that close() before opening it again`,
+      );
+    }
     if (this.#logs.has(key) || this.#opening.has(key)) {
       throw new VarveError(
         'INVALID_ARGUMENT',

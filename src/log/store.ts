@@ -99,6 +99,12 @@ async function checkRoot(root: string, create: boolean): Promise<void> {
     names = await readdir(root);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && !create) {
+      throw new VarveError(
+        'DIRECTORY_MISSING',
+        `there is no ${root}: open it with { create: true } to make it, or correct the path`,
+      );
+    }
     // Made next, or missed by whoever opens it.
     if (code === 'ENOENT' || code === 'ENOTDIR') return;
     throw diskError(error, root);

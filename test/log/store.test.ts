@@ -37,7 +37,23 @@ test('a directory that was never formatted is refused, and says what to do', asy
     code: 'DIRECTORY_MISSING',
     message: expect.stringContaining('create: true'),
   });
-  await expect(openStore(join(path, 'nowhere'))).rejects.toMatchObject({ code: 'DIRECTORY_MISSING' });
+  await expect(openStore(join(path, 'nowhere'))).rejects.toMatchObject({
+    code: 'DIRECTORY_MISSING',
+    message: expect.stringMatching(/there is no .*nowhere: open it with \{ create: true \}/),
+  });
+});
+
+test('a log that is being closed is not open to be shared: opening it says so', async () => {
+  const store = await openStore(temporaryDirectory(), { create: true });
+  const log = await store.openLog('t', 0);
+  const closing = log.close();
+  await expect(store.openLog('t', 0)).rejects.toMatchObject({
+    code: 'INVALID_ARGUMENT',
+    message: expect.stringContaining('still being closed: await that close()'),
+  });
+  await closing;
+  await expect(store.openLog('t', 0)).resolves.toMatchObject({ end: 0 });
+  await store.close();
 });
 
 test("a directory with somebody else's files is not formatted", async () => {
