@@ -11,7 +11,7 @@ import {
   type TopicOptions,
 } from '../cluster/node-options.js';
 import { VarveError } from '../errors.js';
-import { CLEANUPS, LOG_RANGES, type Range, STORE_RANGES } from '../log/resolved-options.js';
+import { cleanupFrom, LOG_RANGES, type Range, STORE_RANGES } from '../log/resolved-options.js';
 import { didYouMean } from '../suggestion.js';
 
 /** Reads a value as it stands in the file (any YAML scalar) or on the command line (a string). Throws a sentence. */
@@ -121,8 +121,7 @@ const TOPIC_SETTINGS: Readonly<Record<string, Reader<unknown>>> = {
 
 /** In a flag, commas part settings: "compact+delete" says it there. */
 function cleanup(value: unknown): string {
-  const words = String(value).split(/[,+]/).sort().join(',');
-  const found = CLEANUPS.find((each) => each === words);
+  const found = cleanupFrom(value);
   if (found === undefined) throw new SettingError(`"${String(value)}" must be delete, compact or compact+delete`);
   return found;
 }

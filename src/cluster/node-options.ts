@@ -4,6 +4,7 @@
  */
 import type { FlushMode } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
+import { CLUSTER_ID_PATTERN } from '../log/data-directory.js';
 import type { LogOptions, StoreOptions } from '../log/options.js';
 import { resolveLogOptions, resolveStoreOptions } from '../log/resolved-options.js';
 import { DATA_FRAME_BYTES, MAX_BATCH_BYTES } from '../rpc/protocol.js';
@@ -156,7 +157,7 @@ export function resolveNodeOptions(options: NodeOptions): ResolvedNodeOptions {
 
 /** @throws VarveError INVALID_CONFIG */
 export function checkClusterId(clusterId: string): void {
-  if (!/^[a-zA-Z0-9._-]{1,64}$/.test(clusterId)) {
+  if (!CLUSTER_ID_PATTERN.test(clusterId)) {
     throw invalid(`the cluster id "${clusterId}" must be 1 to 64 characters of a-z, A-Z, 0-9, ".", "_" and "-"`);
   }
 }

@@ -16,7 +16,8 @@ export const CLEAN_FILE = 'clean';
 export const JOURNAL_DIRECTORY = 'journal';
 
 const FORMAT_VERSION = 1;
-const CLUSTER_ID_PATTERN = /^[\x21-\x7e]{1,200}$/;
+/** The same for embedded stores and nodes: a directory that one has made, the other can open. */
+export const CLUSTER_ID_PATTERN = /^[a-zA-Z0-9._-]{1,64}$/;
 
 export interface DirectoryMeta {
   readonly formatVersion: number;
@@ -36,7 +37,7 @@ export function checkOwner({ clusterId, nodeId }: ExpectedOwner): void {
   if (clusterId !== undefined && (typeof clusterId !== 'string' || !CLUSTER_ID_PATTERN.test(clusterId))) {
     throw new VarveError(
       'INVALID_ARGUMENT',
-      `clusterId ${JSON.stringify(clusterId)}: use 1 to 200 printable ASCII characters without spaces`,
+      `clusterId ${JSON.stringify(clusterId)}: use 1 to 64 characters of a-z, A-Z, 0-9, ".", "_" and "-"`,
     );
   }
   if (nodeId !== undefined && (!Number.isInteger(nodeId) || nodeId < 1 || nodeId > 0x7fff_ffff)) {

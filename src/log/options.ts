@@ -51,8 +51,9 @@ export interface StoreOptions {
 
 /**
  * What happens to old records: 'delete' by retention, 'compact' keeps the last record of every key, and both do both.
+ * Where options are given, 'compact+delete' says both too, as in a topic's flag; `log.options` has 'compact,delete'.
  */
-export type Cleanup = 'delete' | 'compact' | 'compact,delete';
+export type Cleanup = 'delete' | 'compact' | 'compact,delete' | 'compact+delete';
 
 /** Settings of one partition's log. */
 export interface LogOptions {

@@ -48,7 +48,13 @@ const DEFAULT_LOG_OPTIONS: LogOptions = {
   deleteRetentionMs: DAY_MS,
 };
 
-export const CLEANUPS: readonly Cleanup[] = ['delete', 'compact', 'compact,delete'];
+const CLEANUPS: readonly Cleanup[] = ['delete', 'compact', 'compact,delete'];
+
+/** Both words in either order, joined by a comma or a plus. Undefined: it is none. */
+export function cleanupFrom(given: unknown): Cleanup | undefined {
+  const words = String(given).split(/[,+]/).sort().join(',');
+  return CLEANUPS.find((cleanup) => cleanup === words);
+}
 
 /** Least and most, both allowed. */
 export type Range = readonly [min: number, max: number];
@@ -110,13 +116,14 @@ export function resolveLogOptions(given: Partial<LogOptions>): LogOptions {
   const all: LogOptions = { ...DEFAULT_LOG_OPTIONS, ...withoutUndefined(given) };
   const names = Object.keys(DEFAULT_LOG_OPTIONS) as (keyof LogOptions)[];
   const options = Object.fromEntries(names.map((name) => [name, all[name]])) as unknown as LogOptions;
-  const { flush, cleanup, minCleanableDirtyRatio } = options;
+  const { flush, minCleanableDirtyRatio } = options;
   if (flush !== 'sync' && flush !== 'async' && flush !== 'none') {
     throw new VarveError('INVALID_ARGUMENT', `flush ${JSON.stringify(flush)}: give 'sync', 'async' or 'none'`);
   }
-  if (!CLEANUPS.includes(cleanup)) {
+  const cleanup = cleanupFrom(options.cleanup);
+  if (cleanup === undefined) {
     const allowed = CLEANUPS.map((name) => `'${name}'`).join(', ');
-    throw new VarveError('INVALID_ARGUMENT', `cleanup ${JSON.stringify(cleanup)}: give one of ${allowed}`);
+    throw new VarveError('INVALID_ARGUMENT', `cleanup ${JSON.stringify(options.cleanup)}: give one of ${allowed}`);
   }
   if (!(minCleanableDirtyRatio >= 0 && minCleanableDirtyRatio <= 1)) {
     throw new VarveError(
@@ -126,7 +133,7 @@ export function resolveLogOptions(given: Partial<LogOptions>): LogOptions {
   }
   checkRanges(options, LOG_RANGES);
   checkRange('segmentJitterMs', options.segmentJitterMs, [0, options.segmentMs]);
-  return Object.freeze(options);
+  return Object.freeze({ ...options, cleanup });
 }
 
 function checkRanges<K extends string>(

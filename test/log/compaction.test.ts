@@ -254,7 +254,8 @@ describe('records without a key', () => {
     'are refused with %s, and nothing is stored',
     async (compression) => {
       const store = await openStore(temporaryDirectory(), STORE);
-      const log = await store.openLog('t', 0, { cleanup: 'compact,delete' });
+      const log = await store.openLog('t', 0, { cleanup: 'compact+delete' });
+      expect(log.options.cleanup).toBe('compact,delete');
       const refused = { code: 'INVALID_BATCH', message: expect.stringContaining('record 1') };
       const records = [{ key: '', value: 'x'.repeat(500) }, { value: 'y'.repeat(500) }];
       await expect(log.append(records, { compression })).rejects.toMatchObject(refused);

@@ -27,6 +27,7 @@ describe('arguments', () => {
     [[], /give an object/],
     [{ clusterId: '' }, /clusterId ""/],
     [{ clusterId: 5 }, /clusterId 5/],
+    [{ clusterId: 'a node would refuse it!' }, /clusterId .*: use 1 to 64 characters/],
     [{ nodeId: 0 }, /nodeId 0/],
     [{ asyncMaxMs: 0 }, /asyncMaxMs 0: give a whole number from 1 to 60000/],
     [{ journalFileBytes: 2 ** 20, journalMaxBytes: 2 ** 20 }, /journalMaxBytes 1048576: .* from 2097152/],
