@@ -117,6 +117,7 @@ std::optional<Failure> MappedSegment::open_writable(std::string path, uint64_t r
       return system_failure("truncation", segment->path_, error);
     }
   }
+  segment->has_kept_tail_ = present > size && tail == Tail::keep;
   if (auto failure = segment->map_writable(std::move(file), size)) return failure;
   out = std::move(segment);
   return std::nullopt;
@@ -247,6 +248,7 @@ std::optional<Failure> MappedSegment::grow(uint64_t required) {
   const uint64_t from = allocated_.load(std::memory_order_relaxed);
   if (from >= required) return std::nullopt;
   if (closed()) return Failure{FailureCode::closed, path_ + " is closed"};
+  if (ended_.load(std::memory_order_acquire)) return Failure{FailureCode::invariant_broken, path_ + " has ended"};
   PooledFile::Use file;
   if (auto failure = file_.use(file)) return failure;
   const uint64_t wanted = std::max(required, from + next_chunk_);
@@ -272,6 +274,7 @@ std::optional<Failure> MappedSegment::grow(uint64_t required) {
 std::optional<Failure> MappedSegment::append(const uint8_t* source, size_t length, uint64_t& position) {
   if (closed()) return Failure{FailureCode::closed, path_ + " is closed"};
   if (!writable_) return Failure{FailureCode::invariant_broken, path_ + " was opened read-only"};
+  if (ended_.load(std::memory_order_relaxed)) return Failure{FailureCode::invariant_broken, path_ + " has ended"};
   if (ground_->health().failed()) return ground_->health().failure();
   if (length > reserve_bytes_ - size_) {
     return Failure{FailureCode::invariant_broken, "append of " + std::to_string(length) + " bytes to " + path_ +
@@ -321,11 +324,24 @@ void MappedSegment::prepare(uint64_t from) {
   if (writer_ == SegmentWriter::pwrite) return;
   // Populating only faults pages in; it changes no byte, so it may run beside the appending thread.
   for (uint64_t at = from / page_bytes() * page_bytes(); at < target; at += kPopulatePieceBytes) {
+    const std::lock_guard lock(populate_mutex_);
+    if (ended_.load(std::memory_order_acquire)) return;
     if (madvise(base_ + at, std::min(kPopulatePieceBytes, round_up(target - at, page_bytes())), MADV_POPULATE_WRITE) !=
         0) {
       return;
     }
   }
+}
+
+void MappedSegment::release_tail(uint64_t stored_bytes) {
+  if (!writable_ || has_kept_tail_ || ground_->health().failed()) return;
+  const std::lock_guard grow_lock(grow_mutex_);
+  const std::lock_guard populate_lock(populate_mutex_);
+  PooledFile::Use file;
+  uint64_t to = 0;
+  if (file_.use(file) || file_size(file.descriptor(), to) != 0) return;
+  const uint64_t from = round_up(stored_bytes, page_bytes());
+  if (from < to) (void)release_blocks(file.descriptor(), from, to);
 }
 
 void MappedSegment::touch(uint64_t position, uint64_t length, const std::function<bool()>& stop) {

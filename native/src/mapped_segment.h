@@ -126,6 +126,12 @@ class MappedSegment {
   // append meets them again.
   void prepare(uint64_t from);
 
+  // Nothing is appended any more: `release_tail` may follow, on the background thread.
+  void end() { ended_.store(true, std::memory_order_release); }
+  // Gives back the space behind the first `stored_bytes`, which is all that was ever stored. The file stays as long as it
+  // is, and what was allocated there reads as zeros before and after. A courtesy: failures mean that the space stays.
+  void release_tail(uint64_t stored_bytes);
+
   // Makes [position, position + length) of the view, which was made, resident and mapped, so that a read of it does not
   // wait for the disk. Any thread. `stop` is asked between the pieces. A page that cannot be read sets the mark.
   void touch(uint64_t position, uint64_t length, const std::function<bool()>& stop);
@@ -184,6 +190,8 @@ class MappedSegment {
   SegmentWriter writer_ = SegmentWriter::mapped;
   bool registered_ = false;  // with the ground
   std::atomic<bool> closed_{false};
+  std::atomic<bool> ended_{false};
+  bool has_kept_tail_ = false;  // bytes of an earlier mapping, which somebody may look at
   int guard_slot_ = -1;
   uint64_t size_ = 0;
 
@@ -203,6 +211,7 @@ class MappedSegment {
   bool entry_durable_ = false;  // journal's thread only
   std::atomic<uint64_t> prepare_target_{0};
   std::atomic<bool> prepare_posted_{false};
+  std::mutex populate_mutex_;  // no page is populated once the tail was released
 };
 
 }  // namespace varve

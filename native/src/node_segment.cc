@@ -165,6 +165,19 @@ napi_value prepare_segment(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// releaseSegmentTail(segment) → promise
+napi_value release_segment_tail(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto* handle = open_segment_argument(env, arguments);
+  if (handle == nullptr || arguments.failed()) return nullptr;
+  const SegmentRef& segment = handle->segment;
+  segment->end();
+  return handle->store->run([held = segment, stored = segment->size()]() -> std::optional<Failure> {
+    held->release_tail(stored);
+    return std::nullopt;
+  });
+}
+
 // touchSegment(segment, position, length) → promise
 napi_value touch_segment(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
@@ -254,6 +267,7 @@ void export_segment(napi_env env, napi_value exports) {
   set_function(env, exports, "segmentPoisoned", segment_poisoned);
   set_function(env, exports, "segmentBuffer", segment_buffer);
   set_function(env, exports, "prepareSegment", prepare_segment);
+  set_function(env, exports, "releaseSegmentTail", release_segment_tail);
   set_function(env, exports, "touchSegment", touch_segment);
   set_function(env, exports, "syncSegment", sync_segment);
   set_function(env, exports, "closeSegment", close_segment);

@@ -132,6 +132,14 @@ int allocate_blocks(const FileDescriptor& file, uint64_t from, uint64_t to) {
   return error == EOPNOTSUPP || error == ENOSYS ? 0 : error;
 }
 
+int release_blocks(const FileDescriptor& file, uint64_t from, uint64_t to) {
+  const auto start = static_cast<off_t>(from);
+  const auto length = static_cast<off_t>(to - from);
+  const int error =
+      retry([&] { return ::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, length); });
+  return error == EOPNOTSUPP || error == ENOSYS ? 0 : error;
+}
+
 int write_back(const FileDescriptor& file, uint64_t from, uint64_t length, unsigned flags) {
   const auto start = static_cast<off_t>(from);
   const auto bytes = static_cast<off_t>(length);

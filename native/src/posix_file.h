@@ -62,6 +62,9 @@ int write_zeros(const FileDescriptor& file, uint64_t from, uint64_t to, const Pi
 int allocate(const FileDescriptor& file, uint64_t from, uint64_t to);
 // Allocates [from, to) and leaves the size as it is; nothing where the file system cannot. Changes no bytes: untraced.
 int allocate_blocks(const FileDescriptor& file, uint64_t from, uint64_t to);
+// Gives the blocks of [from, to) back and leaves the size as it is; nothing where the file system cannot. For what was
+// allocated and never written, so it changes no bytes: untraced.
+int release_blocks(const FileDescriptor& file, uint64_t from, uint64_t to);
 // sync_file_range with these flags: starts or awaits write-back, and promises nothing.
 int write_back(const FileDescriptor& file, uint64_t from, uint64_t length, unsigned flags);
 int sync_data(const FileDescriptor& file);

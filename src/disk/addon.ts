@@ -70,6 +70,7 @@ interface Addon {
   /** At most once per segment. */
   segmentBuffer(segment: NativeSegmentHandle): ArrayBuffer;
   prepareSegment(segment: NativeSegmentHandle, bytes: number): void;
+  releaseSegmentTail(segment: NativeSegmentHandle): Promise<void>;
   touchSegment(segment: NativeSegmentHandle, position: number, length: number): Promise<void>;
   syncSegment(segment: NativeSegmentHandle): Promise<void>;
   closeSegment(segment: NativeSegmentHandle): void;

@@ -144,6 +144,12 @@ export interface SegmentFile {
   touch(position: number, length: number): Promise<void>;
   /** Asks the background thread to allocate and touch this many bytes ahead of `size`. */
   prepare(bytes: number): void;
+  /**
+   * The segment has ended; an append is INVARIANT_BROKEN from now on. Gives the space that was allocated behind `size` back,
+   * on the background thread, as far as the file system can. The file stays as long as it is, so mappings of it are safe, and
+   * everything that was ever stored stays. Nothing happens to a segment that was opened read-only, or with `keepTail`.
+   */
+  releaseTail(): Promise<void>;
   /** fdatasync of the file on the background thread. */
   sync(): Promise<void>;
   /** Drops the engine's reference; the mapping lives on while views do. Idempotent. */

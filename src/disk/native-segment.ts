@@ -58,6 +58,10 @@ export class NativeSegment implements SegmentFile {
     if (!this.#closed) this.#native.prepareSegment(this.#handle, bytes);
   }
 
+  async releaseTail(): Promise<void> {
+    if (!this.#closed) await this.#native.releaseSegmentTail(this.#handle);
+  }
+
   async sync(): Promise<void> {
     await this.#native.syncSegment(this.#handle);
   }

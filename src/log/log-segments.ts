@@ -279,6 +279,7 @@ export class LogSegments {
     for (const { segment, length } of work.sealed) {
       if (segment.isClosed || segment.length !== length) continue;
       await sealSegment(this.#disk, segment, this.identityOf(segment));
+      await segment.releaseTail();
     }
     for (const entry of work.aside) {
       if (entry.renamed) continue;

@@ -208,6 +208,11 @@ export class Segment implements SegmentName, Evictable {
     return this.file.touch(position, end - position);
   }
 
+  /** It has ended: what is allocated behind its stored bytes is given back, if it is still mapped as it was appended to. */
+  async releaseTail(): Promise<void> {
+    if (!this.isActive) await this.#file?.releaseTail();
+  }
+
   evict(): boolean {
     if (this.dirty || this.pins > 0) return false;
     this.#drop();

@@ -1,4 +1,4 @@
-import { truncate } from 'node:fs/promises';
+import { stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -179,4 +179,45 @@ test('a page lost under a view reads as zeros and poisons the segment, and the p
   expect(view[150_000]).toBe(0);
   expect(segment.poisoned).toBe(true);
   expect(() => segment.append(Buffer.alloc(10), 0, 10)).toThrow(withCode('DISK_FAILED'));
+});
+
+test.each(WRITERS)(
+  '%s: an ended segment gives back what was allocated behind its bytes, and only that',
+  async (writer) => {
+    const { disk, root } = await temporaryDisk();
+    const segment = disk.createSegment('s.log', { reserveBytes: 64 * MIB, writer });
+    const bytes = Buffer.alloc(100_001, 'abc');
+    for (let i = 0; i < 60; i++) segment.append(bytes, 0, bytes.length);
+    const view = segment.view(0, segment.size);
+    const before = await stat(join(root, 's.log'));
+    expect(before.blocks * 512).toBeGreaterThanOrEqual(before.size);
+    expect(before.size).toBeGreaterThan(segment.size + MIB);
+    segment.prepare(8 * MIB);
+    await segment.releaseTail();
+    const after = await stat(join(root, 's.log'));
+    expect(after.size).toBeGreaterThanOrEqual(before.size);
+    expect(after.blocks * 512).toBeGreaterThanOrEqual(segment.size);
+    expect(after.blocks * 512).toBeLessThan(segment.size + 128 * 1024);
+    expect(view.equals(Buffer.concat(Array.from({ length: 60 }, () => bytes)))).toBe(true);
+    // All of the mapping can still be read.
+    expect(new Uint8Array(view.buffer, segment.size, 8 * MIB).every((byte) => byte === 0)).toBe(true);
+    expect(() => segment.append(bytes, 0, 1)).toThrow(withCode('INVARIANT_BROKEN'));
+    await segment.sync();
+    const stored = (await disk.readFile('s.log'))!;
+    expect(stored.subarray(0, segment.size).equals(view)).toBe(true);
+  },
+);
+
+test('a tail that was kept for those who look at it is not given back', async () => {
+  const { disk, root } = await temporaryDisk();
+  const bytes = Buffer.alloc(MIB, 'x');
+  const segment = disk.createSegment('s.log', { reserveBytes: 4 * MIB });
+  segment.append(bytes, 0, MIB);
+  const view = segment.view(0, MIB);
+  await segment.sync();
+  segment.close();
+  const again = disk.openSegment('s.log', { reserveBytes: 4 * MIB, size: 10, writable: true, keepTail: true });
+  await again.releaseTail();
+  expect(view.equals(bytes)).toBe(true);
+  expect((await stat(join(root, 's.log'))).blocks * 512).toBeGreaterThanOrEqual(MIB);
 });

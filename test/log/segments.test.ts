@@ -2,13 +2,14 @@
 // eviction nor deletion nor damage to an index ever changes what is read.
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { Disk } from '../../src/disk/disk.js';
 import { bootId, openDisk } from '../../src/disk/native-disk.js';
 import { CHECKPOINT_FILE, decodeCheckpoint } from '../../src/journal/checkpoint.js';
 import type { Log } from '../../src/log/log.js';
 import { Store } from '../../src/log/partition-store.js';
 import { openStore } from '../../src/log/store.js';
+import { BatchBuilder } from '../../src/record/batch-builder.js';
 import { crashImage, temporaryDirectory } from './crash-image.js';
 
 const MIB = 1024 * 1024;
@@ -206,5 +207,41 @@ test('a sealed segment that is gone or too short fails at its reads, and nothing
   await append(log, 20);
   await store.checkpoint();
   expect(store.failed).toBeUndefined();
+  await store.close();
+});
+
+test('a segment that was rolled or cut holds no space behind its bytes after the next checkpoint; views of what was cut stay', async () => {
+  const path = temporaryDirectory();
+  const store = await openStore(path, OPTIONS);
+  const log = await store.openLog('t', 0, { segmentBytes: 64 * MIB, replicated: true });
+  const builder = new BatchBuilder();
+  builder.append(1, null, Buffer.alloc(900_000, 'x'));
+  const batch = builder.finish();
+  const lastFile = (): string => filesEnding(path, '.log').sort().at(-1)!;
+  // Space is prepared on another thread.
+  const appendUntilPrepared = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) log.appendProduced(batch, 0, batch.length, 1);
+    await vi.waitFor(() => expect(statSync(lastFile()).size).toBeGreaterThan(count * batch.length + 2 * MIB));
+  };
+  await appendUntilPrepared(4);
+  const { views } = log.viewsFrom(3, MIB, 'end');
+  const before = Buffer.from(views[0]!);
+  log.truncate(3);
+  await appendUntilPrepared(3);
+  await log.compact();
+  await appendUntilPrepared(2);
+  await store.checkpoint();
+  const stored = [4, 3, 2].map((count) => count * batch.length);
+  const held = filesEnding(path, '.log')
+    .sort()
+    .map((file) => statSync(file).blocks * 512);
+  expect(held.length).toBe(3);
+  // Whatever was ever stored keeps its space, also behind a cut; what is still appended to keeps all of it.
+  for (const [i, bytes] of held.entries()) expect(bytes).toBeGreaterThanOrEqual(stored[i]!);
+  for (const i of [0, 1]) expect(held[i]).toBeLessThan(stored[i]! + 128 * 1024);
+  expect(held[2]).toBeGreaterThan(stored[2]! + 2 * MIB);
+  expect(views[0]!.equals(before)).toBe(true);
+  for (let i = 0; i < 12; i++) log.appendProduced(batch, 0, batch.length, 1);
+  expect(log.viewsFrom(0, 64 * MIB, 'end').views.reduce((sum, view) => sum + view.length, 0)).toBe(20 * batch.length);
   await store.close();
 });

@@ -234,6 +234,8 @@ class DiskSequence {
         await this.#compareOn(`prepare ${open.twin.path} ${bytes}`, open, (segment) => segment.prepare(bytes));
         return settle(() => this.#sizeDifference());
       }
+      case 9:
+        return this.#compareOn(`releaseTail ${open.twin.path}`, open, (segment) => segment.releaseTail());
       case 8: {
         const to = random.pick(SEGMENT_PATHS);
         const from = open.twin.path;

@@ -407,7 +407,9 @@ export class TwinDisk implements Disk {
     const isDiskClosed = (): boolean => this.#closing !== undefined;
     const onClose = (closed: TwinSegment): void => void this.#segments.delete(closed);
     const process = this.#process;
-    const segment = new TwinSegment({ process, isDiskClosed, onClose, path, reserveBytes, file, size, writable });
+    const hasKeptTail = file.size > size;
+    const parts = { process, isDiskClosed, onClose, path, reserveBytes, file, size, writable, hasKeptTail };
+    const segment = new TwinSegment(parts);
     this.#segments.add(segment);
     return segment;
   }

@@ -276,7 +276,7 @@ export class TwinFileSystem {
 function usedBytes(directory: TwinDirectory): number {
   let used = 0;
   for (const node of directory.entries.values()) {
-    used += node instanceof TwinFile ? Math.ceil(node.size / PAGE_BYTES) * PAGE_BYTES : usedBytes(node);
+    used += node instanceof TwinFile ? Math.ceil(node.heldBytes / PAGE_BYTES) * PAGE_BYTES : usedBytes(node);
   }
   return used;
 }

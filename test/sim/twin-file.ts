@@ -59,6 +59,8 @@ export class TwinFile {
   /** The page cache; as long as the file or longer, zeros behind its end. */
   bytes: Uint8Array = EMPTY;
   #size = 0;
+  /** Bytes at its end that hold no space. */
+  #released = 0;
   /** From here on all bytes are zero. */
   #zeroFrom = 0;
   #sequence = 0;
@@ -80,6 +82,16 @@ export class TwinFile {
 
   get size(): number {
     return this.#size;
+  }
+
+  /** Of the disk's space. */
+  get heldBytes(): number {
+    return this.#size - this.#released;
+  }
+
+  /** Gives the space from `from` on back, where nothing was ever written: the size and the bytes stay. */
+  release(from: number): void {
+    this.#released = Math.max(0, this.#size - Math.max(from, this.#zeroFrom));
   }
 
   /** True when a power cut could change anything. */
@@ -104,6 +116,7 @@ export class TwinFile {
     if (to === position) return;
     this.#provide(to);
     this.#note(position, to);
+    if (to > this.heldBytes) this.#released = 0;
     if (start === 0 && end === source.length) this.bytes.set(source, position);
     else this.bytes.set(source.subarray(start, end), position);
     if (to > this.#zeroFrom) this.#zeroFrom = to;
@@ -209,6 +222,7 @@ export class TwinFile {
   }
 
   #resize(size: number): void {
+    this.#released = 0;
     this.#size = size;
     this.#sizes.push({ sequence: ++this.#sequence, size });
   }

@@ -23,6 +23,8 @@ export interface TwinSegmentParts {
   readonly file: TwinFile;
   readonly size: number;
   readonly writable: boolean;
+  /** The file had more bytes than `size`, and they stayed. */
+  readonly hasKeptTail: boolean;
 }
 
 export class TwinSegment implements SegmentFile {
@@ -33,12 +35,14 @@ export class TwinSegment implements SegmentFile {
   readonly #isDiskClosed: () => boolean;
   readonly #onClose: (segment: TwinSegment) => void;
   readonly #writable: boolean;
+  readonly #hasKeptTail: boolean;
   #size: number;
   #allocated: number;
   #nextChunk = MIN_CHUNK_BYTES;
   #prepareTarget = 0;
   #preparePosted = false;
   #closed = false;
+  #ended = false;
   #entryIsDurable = false;
 
   constructor(parts: TwinSegmentParts) {
@@ -49,6 +53,7 @@ export class TwinSegment implements SegmentFile {
     this.#isDiskClosed = parts.isDiskClosed;
     this.#onClose = parts.onClose;
     this.#writable = parts.writable;
+    this.#hasKeptTail = parts.hasKeptTail;
     this.#size = parts.size;
     this.#allocated = parts.size;
     this.file.reserve(roundUp(parts.writable ? parts.reserveBytes : parts.size));
@@ -82,6 +87,7 @@ export class TwinSegment implements SegmentFile {
       throw new VarveError('INVALID_ARGUMENT', 'append: [start, end) lies outside the source');
     }
     if (!this.#writable) throw new VarveError('INVARIANT_BROKEN', `${this.path} was opened read-only`);
+    if (this.#ended) throw new VarveError('INVARIANT_BROKEN', `${this.path} has ended`);
     this.#process.checkHealth();
     const position = this.#size;
     const required = position + (end - start);
@@ -129,6 +135,14 @@ export class TwinSegment implements SegmentFile {
     void this.#process.call('touch', this.path, bytes, () => this.#prepare()).catch(() => {});
   }
 
+  async releaseTail(): Promise<void> {
+    if (this.#closed) return;
+    this.#ended = true;
+    this.#refuseClosedDisk();
+    // It only gives back: what fails stays allocated.
+    await this.#process.call('touch', this.path, 0, () => this.#releaseTail()).catch(() => {});
+  }
+
   async sync(): Promise<void> {
     if (this.#closed) throw new VarveError('CLOSED', `${this.path} is closed`);
     this.#refuseClosedDisk();
@@ -172,9 +186,14 @@ export class TwinSegment implements SegmentFile {
     this.#onClose(this);
   }
 
+  #releaseTail(): void {
+    if (!this.#writable || this.#hasKeptTail || this.#process.failure !== undefined) return;
+    this.file.release(roundUp(this.#size));
+  }
+
   #prepare(): void {
     this.#preparePosted = false;
-    if (this.#isDiskClosed()) return;
+    if (this.#ended || this.#isDiskClosed()) return;
     while (this.#allocated < this.#prepareTarget) {
       this.#grow(Math.min(this.#prepareTarget, this.#allocated + MAX_CHUNK_BYTES));
     }
