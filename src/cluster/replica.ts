@@ -206,6 +206,11 @@ export class Replica {
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#role !== 'leader') throw this.notLeader();
     const before = this.log.end;
+    // Else the client would be told that its arguments are wrong.
+    invariant(
+      this.#term >= this.log.lastEpoch,
+      `${this.name}: leader of term ${this.#term}, epoch ${this.log.lastEpoch} in the log`,
+    );
     let range: AppendedRange;
     try {
       range = this.log.appendProduced(body, start, end, this.#term);

@@ -2,6 +2,8 @@
  * A run of whole batches that is about to be appended: checked as one, before any of it is stored.
  */
 import { VarveError } from '../errors.js';
+import type { HardState } from '../raft/types.js';
+import { asBuffer } from '../record/bytes.js';
 import {
   baseOffsetAt,
   batchSizeAt,
@@ -14,12 +16,59 @@ import {
 } from '../record/record-batch.js';
 import type { TransactionResult } from '../record/transaction-marker.js';
 import { validateProducedBatch, validateStoredBatch } from '../record/validate-batch.js';
+import { shown } from '../shown.js';
 
 /** The largest run given to one append: what one frame can carry. */
 export const MAX_RUN_BYTES = 8 * 1024 * 1024;
 
 const MAX_INT16 = 0x7fff;
 const MAX_INT32 = 0x7fff_ffff;
+const MAX_UINT32 = 0xffff_ffff;
+
+/**
+ * What a caller, perhaps one without types, calls a run of batches.
+ * @returns the bytes as a Buffer: no copy
+ * @throws VarveError INVALID_ARGUMENT
+ */
+export function checkRunArguments(bytes: Uint8Array, start: number, end: number, name: string): Buffer {
+  if (!(bytes instanceof Uint8Array)) {
+    throw new VarveError(
+      'INVALID_ARGUMENT',
+      `${name}: bytes ${shown(bytes)}: give a Uint8Array of whole record batches`,
+    );
+  }
+  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end > bytes.length) {
+    throw new VarveError(
+      'INVALID_ARGUMENT',
+      `${name}: a run from ${shown(start)} to ${shown(end)}: give positions within the ${bytes.length} bytes`,
+    );
+  }
+  checkRunSize(start, end, name);
+  return asBuffer(bytes);
+}
+
+/** @throws VarveError INVALID_ARGUMENT */
+export function checkEpoch(epoch: number, lastEpoch: number, name: string): void {
+  const min = Math.max(lastEpoch, 0);
+  if (Number.isInteger(epoch) && epoch >= min && epoch <= MAX_INT32) return;
+  throw new VarveError(
+    'INVALID_ARGUMENT',
+    `${name}: epoch ${shown(epoch)}: leader epochs never go back: give a whole number from ${min} to ${MAX_INT32}, or leave it out for that of the last record`,
+  );
+}
+
+/** @throws VarveError INVALID_ARGUMENT */
+export function checkHardState(state: HardState, done: unknown, name: string): void {
+  const { term, vote } = state ?? {};
+  if (!Number.isSafeInteger(term) || term < 0 || !isWithin(vote, MAX_UINT32)) {
+    throw new VarveError(
+      'INVALID_ARGUMENT',
+      `${name}: hard state ${shown(state)}: give { term, vote }, whole numbers from 0 that fit in 53 and 32 bits`,
+    );
+  }
+  if (typeof done === 'function') return;
+  throw new VarveError('INVALID_ARGUMENT', `${name}: saveHardState takes a function to call when it is durable`);
+}
 
 /** @throws VarveError INVALID_ARGUMENT */
 export function checkRunSize(start: number, end: number, name: string): void {

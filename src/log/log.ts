@@ -113,7 +113,7 @@ export interface Log extends LogView {
 
   /** Term and vote as last persisted. */
   readonly hardState: HardState;
-  /** Journals term and vote (always synced); `done` runs when durable. */
+  /** Journals term and vote (always synced); `done` runs when durable. @throws VarveError INVALID_ARGUMENT, DISK_FAILED, CLOSED */
   saveHardState(state: HardState, done: () => void): void;
   /**
    * The producer path: bytes[start, end) is a run of whole batches. Checks each one (magic 2, CRC, no control bit,
@@ -121,9 +121,11 @@ export interface Log extends LogView {
    * read returned are copied first.
    * Batches of an idempotent producer that are among its last five here are not stored again: the range says where they
    * are (KIP-98). A run that mixes such batches with others is refused.
-   * @throws VarveError CORRUPT_BATCH, INVALID_BATCH, OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED, BATCH_TOO_LARGE, DISK_FULL, DISK_FAILED, CLOSED, OVERLOADED
+   * @param epoch leader epoch, from that of the last record on. Default: `Math.max(log.lastEpoch, 0)`, which is what
+   *   embedded users want.
+   * @throws VarveError INVALID_ARGUMENT, CORRUPT_BATCH, INVALID_BATCH, OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED, BATCH_TOO_LARGE, DISK_FULL, DISK_FAILED, CLOSED, OVERLOADED
    */
-  appendProduced(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange;
+  appendProduced(bytes: Uint8Array, start: number, end: number, epoch?: number): AppendedRange;
   /** Appends a control batch; always synced. */
   appendControl(kind: ControlKind, value: Uint8Array, epoch: number): AppendedRange;
   /**

@@ -40,7 +40,16 @@ import { encodeMarker, type TransactionResult } from '../record/transaction-mark
 import type { Compression, RecordInput } from '../record/types.js';
 import type { Segment } from '../segment/segment.js';
 import { BatchLocator } from './batch-locator.js';
-import { checkMarkerArguments, checkProduced, checkReplicated, checkRunSize, stampProduced } from './batch-run.js';
+import {
+  checkEpoch,
+  checkHardState,
+  checkMarkerArguments,
+  checkProduced,
+  checkReplicated,
+  checkRunArguments,
+  checkRunSize,
+  stampProduced,
+} from './batch-run.js';
 import { BatchTail } from './batch-tail.js';
 import type { CommitQueue, CommitTarget } from './commit-queue.js';
 import type { CompactibleLog, SegmentSwap } from './compaction-pass.js';
@@ -266,6 +275,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
 
   saveHardState(state: HardState, done: () => void): void {
     this.#checkAccepting();
+    checkHardState(state, done, this.name);
     const { term, vote } = this.#hardState;
     invariant(
       state.term > term || (state.term === term && (vote === 0 || vote === state.vote)),
@@ -277,15 +287,16 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     });
   }
 
-  appendProduced(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange {
+  appendProduced(given: Uint8Array, start: number, end: number, epoch = Math.max(this.#lastEpoch, 0)): AppendedRange {
     this.#checkAccepting();
+    const bytes = checkRunArguments(given, start, end, this.name);
+    checkEpoch(epoch, this.#lastEpoch, this.name);
     if (this.#queue.overloaded) {
       throw new VarveError(
         'OVERLOADED',
         `${this.name}: ${this.#queue.pendingBytes} bytes wait for the disk, twice the limit (pendingMaxBytes); wait for whenWritable() before appending`,
       );
     }
-    checkRunSize(start, end, this.name);
     if (!isMapped(bytes)) return this.#produce(bytes, start, end, epoch);
     // A view that a read returned cannot be stamped in place.
     const copy = Buffer.from(bytes.subarray(start, end));
@@ -325,7 +336,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
   ): AppendedRange {
     this.#checkAccepting();
     checkMarkerArguments(producerId, producerEpoch, result, coordinatorEpoch, this.name);
-    invariant(epoch >= this.#lastEpoch, `${this.name}: epoch ${epoch} after epoch ${this.#lastEpoch}`);
+    checkEpoch(epoch, this.#lastEpoch, this.name);
     this.#producers.checkMarker(producerId, producerEpoch, coordinatorEpoch, this.name);
     const baseOffset = this.#end;
     const marker = { result, coordinatorEpoch };
