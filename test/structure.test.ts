@@ -61,6 +61,15 @@ test('the Raft core imports nothing at all from outside its folder', () => {
   }
 });
 
+test('the store asks nobody but its injected clock what time it is', () => {
+  for (const folder of ['log', 'journal', 'segment', 'index', 'compaction', 'record']) {
+    for (const file of sourceFiles(`src/${folder}`)) {
+      const text = readFileSync(join(root, file), 'utf8');
+      expect(text.replaceAll('ground.now ?? Date.now', ''), file).not.toMatch(/Date\.now|new Date\(\)|Math\.random/);
+    }
+  }
+});
+
 test('only one file loads the addon', () => {
   const loaders = [...sourceFiles('src')].filter((file) =>
     /varve\.node|createRequire/.test(readFileSync(join(root, file), 'utf8')),
