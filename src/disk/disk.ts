@@ -54,8 +54,17 @@ export interface Disk {
   fileSize(path: string): Promise<number | undefined>;
   /** Durable replacement: temporary file, sync, rename, directory sync. With `keepPrevious` the old one stays as `<path>.previous`. */
   replaceFile(path: string, bytes: Uint8Array, options?: { keepPrevious?: boolean }): Promise<void>;
-  /** Writes bytes into an existing or new file at `position` and syncs it. Recovery's rewrite; never used on mapped files. */
-  writeFile(path: string, position: number, bytes: Uint8Array): Promise<void>;
+  /**
+   * Writes bytes into an existing or new file at `position` and syncs it; never used on mapped files. With `unreferenced`
+   * nobody relies on these bytes of the file before the call succeeds: no space at the write is DISK_FULL then, which
+   * leaves some of them or none, and the caller gives them up. Without it, and at the sync, no space is a failed write.
+   */
+  writeFile(
+    path: string,
+    position: number,
+    bytes: Uint8Array,
+    options?: { readonly unreferenced?: boolean },
+  ): Promise<void>;
   /** Shortens or extends a file that is not mapped, and syncs it. */
   truncateFile(path: string, size: number): Promise<void>;
   /** Renames and syncs the directories involved. */

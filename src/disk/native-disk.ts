@@ -181,12 +181,18 @@ class NativeDisk implements Disk {
     await this.#syncDirectories([dirname(target)]);
   }
 
-  async writeFile(path: string, position: number, bytes: Uint8Array): Promise<void> {
+  async writeFile(
+    path: string,
+    position: number,
+    bytes: Uint8Array,
+    { unreferenced = false }: { readonly unreferenced?: boolean } = {},
+  ): Promise<void> {
     const created = (await this.fileSize(path)) === undefined;
     const target = this.#locate(path);
     await this.#withFile(path, created ? 'wx' : 'r+', (file) =>
       this.#finally(target, async () => {
-        await writeAll(file, bytes, position);
+        if (unreferenced) await writeUnreferenced(file, bytes, position, target);
+        else await writeAll(file, bytes, position);
         await file.sync();
       }),
     );
@@ -335,17 +341,13 @@ class NativeDisk implements Disk {
     }
   }
 
-  /** Nothing in the file is promised to anybody yet: a full disk is no failed write here, and the file is given up. */
+  /** On a full disk the file is given up. */
   async #writeTemporary(file: OpenFile, bytes: Uint8Array, path: string): Promise<void> {
     try {
-      await writeAll(file, bytes, 0);
+      await writeUnreferenced(file, bytes, 0, path);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
-      await this.#files.unlink(path).catch(() => {});
-      throw new VarveError('DISK_FULL', `write of ${path} failed: ${code}; nothing was changed, free some space`, {
-        cause: error,
-      });
+      if (isFull(error)) await this.#files.unlink(path).catch(() => {});
+      throw error;
     }
   }
 
@@ -360,8 +362,9 @@ class NativeDisk implements Disk {
       return await run();
     } catch (error) {
       const failure = diskError(error, path);
-      // A file that could not be opened was not synced: nothing is known to be lost.
-      if ((error as NodeJS.ErrnoException).syscall !== 'open') this.#native.failStore(this.#store, failure.message);
+      // A file that could not be opened was not synced, and what DISK_FULL is said of nobody relied on: nothing is lost.
+      if ((error as NodeJS.ErrnoException).syscall !== 'open' && !isFull(failure))
+        this.#native.failStore(this.#store, failure.message);
       throw failure;
     }
   }
@@ -388,4 +391,21 @@ async function writeAll(file: OpenFile, bytes: Uint8Array, position: number): Pr
     const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written);
     written += bytesWritten;
   }
+}
+
+/** Nothing in these bytes is promised to anybody yet: a full disk is no failed write here. */
+async function writeUnreferenced(file: OpenFile, bytes: Uint8Array, position: number, path: string): Promise<void> {
+  try {
+    await writeAll(file, bytes, position);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
+    throw new VarveError('DISK_FULL', `write of ${path} failed: ${code}; nothing was changed, free some space`, {
+      cause: error,
+    });
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof VarveError && error.code === 'DISK_FULL';
 }

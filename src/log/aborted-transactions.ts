@@ -125,7 +125,9 @@ export class AbortedTransactions {
 
   /** Writes them, durably. They count once a snapshot names them. */
   async write({ writes }: TxnFilesWork): Promise<void> {
-    for (const { base, position, bytes } of writes) await this.#disk.writeFile(this.#path(base), position, bytes);
+    for (const { base, position, bytes } of writes) {
+      await this.#disk.writeFile(this.#path(base), position, bytes, { unreferenced: true });
+    }
     if (writes.length > 0) await this.#disk.syncDirectory(this.#directory);
   }
 

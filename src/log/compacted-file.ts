@@ -2,7 +2,10 @@
  * The file that compaction writes a segment into: batches in, and in the end a .log file and its indexes, all durable.
  * Nobody refers to it until a swap does; an unfinished one is removed.
  *
- * What can go wrong: DISK_FULL, and DISK_FAILED, which the caller makes the end of the store.
+ * What is the same as in the segment it replaces need not be written (`skip`): if all of it is, there is no file.
+ *
+ * What can go wrong: DISK_FULL (the file is of no use then, and harmless), and DISK_FAILED, which the caller makes the end
+ * of the store.
  */
 import { crc32c } from '../disk/addon.js';
 import type { Disk } from '../disk/disk.js';
@@ -60,7 +63,17 @@ export class CompactedFile {
     const position = this.#length - this.#pendingBytes;
     this.#pending = [];
     this.#pendingBytes = 0;
-    await this.#disk.writeFile(this.#path, position, bytes);
+    await this.writeAt(position, bytes);
+  }
+
+  /** What is pending is not written now; the caller writes it later, with `writeAt`, if the file is needed after all. */
+  skip(): void {
+    this.#pending = [];
+    this.#pendingBytes = 0;
+  }
+
+  async writeAt(position: number, bytes: Buffer): Promise<void> {
+    await this.#disk.writeFile(this.#path, position, bytes, { unreferenced: true });
   }
 
   /** Makes the indexes durable. */

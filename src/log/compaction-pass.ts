@@ -5,7 +5,8 @@
  *   2. Their headers are read for the last batches of producers; from the offset where the last pass ended, the keys of
  *      records go into the offset map, until it is full.
  *   3. From the log start on, neighbouring segments that fit into one are rewritten into a new file, with indexes, all
- *      durable. Nobody refers to it yet.
+ *      durable. Nobody refers to it yet. A segment in which nothing changes is not written: the file begins, with a copy
+ *      of what came before, once there is a difference.
  *   4. The log swaps it in (`CompactibleLog.swap`).
  *
  * Groups are swapped in the order of offsets, and the pass ends at the first one that cannot be: so whatever a tombstone
@@ -30,7 +31,7 @@ import type { CompactionEnd, CompactionReport } from './compaction-report.js';
 import { CompactedFile } from './compacted-file.js';
 import { type CompactedSegment, type LogSegments, MAX_SEGMENT_OFFSETS } from './log-segments.js';
 import type { LogOptions } from './options.js';
-import { segmentBatches, type StoredBatch } from './segment-batches.js';
+import { readPiece, segmentBatches, type StoredBatch } from './segment-batches.js';
 
 /** The compacted segment is written, and synced, in steps of this size. */
 const WRITE_BYTES = 4 * 1024 * 1024;
@@ -203,7 +204,7 @@ export class CompactionPass {
     }
     this.#recordsKept += result.kept;
     this.#recordsRemoved += result.removed;
-    if (group.length === 1 && !result.isChanged) return output.remove();
+    if (!result.isChanged) return output.remove();
     const { length } = output;
     const compacted = { name, length, maxTimestamp: output.indexes.maxTimestamp };
     // From here on the journal may name the file, whatever happens.
@@ -230,22 +231,39 @@ export class CompactionPass {
     let kept = 0;
     let removed = 0;
     let tombstonesRemovedTo = 0;
+    let inputBytes = 0;
     let inputCrc = 0;
+    let skippedBytes = 0;
+    let skippedCrc = 0;
+    /** Several segments become one, so that is a difference in itself. */
+    let isChanged = group.length > 1;
+    const write = async (): Promise<void> => {
+      isChanged ||= output.length !== inputBytes || output.crc !== inputCrc;
+      if (!isChanged) {
+        output.skip();
+        skippedBytes = inputBytes;
+        skippedCrc = inputCrc;
+        return;
+      }
+      await this.#copy(group[0]!, output, skippedBytes, skippedCrc);
+      skippedBytes = 0;
+      await this.#write(output);
+    };
     for (const segment of group) {
       for await (const { bytes, position, end, baseOffset, lastOffset, epoch } of this.#batches(segment)) {
         inputCrc = crc32c(bytes, position, end, inputCrc);
+        inputBytes += end - position;
         const batch = await compactBatch(bytes, position, end, rules);
         chain.add(batch.bytes, baseOffset, lastOffset, epoch);
         kept += batch.kept;
         removed += batch.removed;
         tombstonesRemovedTo = Math.max(tombstonesRemovedTo, batch.tombstonesRemovedTo);
-        if (output.pendingBytes >= WRITE_BYTES) await this.#write(output);
+        if (output.pendingBytes >= WRITE_BYTES) await write();
       }
     }
     chain.finish();
-    await this.#write(output);
-    await output.finish();
-    const isChanged = output.crc !== inputCrc || group.some((segment) => segment.length !== output.length);
+    await write();
+    if (isChanged) await output.finish();
     return { kept, removed, tombstonesRemovedTo, isChanged };
   }
 
@@ -254,6 +272,22 @@ export class CompactionPass {
     await this.#ground.ration.take(output.pendingBytes);
     this.#checkGoingOn();
     await output.write();
+  }
+
+  /** The first bytes of a segment, which had this CRC when they were read before. */
+  async #copy(segment: Segment, output: CompactedFile, length: number, crc: number): Promise<void> {
+    let copiedCrc = 0;
+    for (let at = 0; at < length; at += WRITE_BYTES) {
+      const wanted = Math.min(WRITE_BYTES, length - at);
+      await this.#ground.ration.take(2 * wanted);
+      this.#checkGoingOn();
+      const bytes = await readPiece(this.#ground.disk, segment, at, wanted);
+      this.#bytesRead += bytes.length;
+      this.#bytesWritten += bytes.length;
+      copiedCrc = crc32c(bytes, 0, bytes.length, copiedCrc);
+      await output.writeAt(at, bytes);
+    }
+    if (copiedCrc !== crc) throw segment.corrupt(0, `its first ${length} bytes do not read back as they did before`);
   }
 
   /** The batches of a segment, rationed, with breaks for whatever else is to be done. */

@@ -3,7 +3,8 @@
  * pass has judged first; or when somebody asks for it (`log.compact`).
  *
  * What can go wrong: a pass that cannot go on ends, and says why in its report; the log is left alone until something
- * asks for it again or the store is reopened. A failed write fails the store.
+ * asks for it again or the store is reopened; where there was no space, until the next checkpoint. A failed write fails the
+ * store.
  */
 import type { Disk } from '../disk/disk.js';
 import { VarveError } from '../errors.js';

@@ -44,7 +44,6 @@ export async function* segmentBatches(disk: Disk, segment: BatchExtent): AsyncGe
   while (at < segment.length) {
     const wanted = Math.min(pieceBytes, segment.length - at);
     const bytes = await readPiece(disk, segment, at, wanted);
-    if (bytes === undefined || bytes.length < wanted) throw faulty(segment, at, 'the file is gone, or too short');
     const { end, validEnd, batches } = scanBatches(bytes, 0, bytes.length, offset, epoch, ALL_BATCHES);
     const isCut = end === 'short' && wanted < segment.length - at;
     if (end !== 'complete' && !isCut) throw faulty(segment, at + validEnd, `a batch is ${end}`);
@@ -74,10 +73,15 @@ export async function* segmentBatches(disk: Disk, segment: BatchExtent): AsyncGe
   if (offset !== segment.end) throw faulty(segment, at, `its batches end at offset ${offset}, not at ${segment.end}`);
 }
 
-/** Reading changes nothing: a page that cannot be read is a fault of the segment, not the end of the store. */
-async function readPiece(disk: Disk, segment: BatchExtent, at: number, length: number): Promise<Buffer | undefined> {
+/**
+ * Reading changes nothing: a page that cannot be read is a fault of the segment, not the end of the store.
+ * @throws VarveError CORRUPT_LOG, CLOSED
+ */
+export async function readPiece(disk: Disk, segment: BatchExtent, at: number, length: number): Promise<Buffer> {
   try {
-    return await disk.readFile(segment.path, at, length);
+    const bytes = await disk.readFile(segment.path, at, length);
+    if (bytes === undefined || bytes.length < length) throw faulty(segment, at, 'the file is gone, or too short');
+    return bytes;
   } catch (error) {
     if (!(error instanceof VarveError) || error.code !== 'DISK_FAILED') throw error;
     throw faulty(segment, at, error.message, error);

@@ -175,9 +175,9 @@ class DiskSequence {
         );
       }
       case 6: {
-        const [position, bytes] = [random.below(6000), this.#bytes(5000)];
-        return this.#compare(`writeFile ${path} ${position} ${bytes.length}`, (disk) =>
-          disk.writeFile(path, position, bytes),
+        const [position, bytes, unreferenced] = [random.below(6000), this.#bytes(5000), random.chance(0.5)];
+        return this.#compare(`writeFile ${path} ${position} ${bytes.length} ${unreferenced}`, (disk) =>
+          disk.writeFile(path, position, bytes, { unreferenced }),
         );
       }
       case 7: {

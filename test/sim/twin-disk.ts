@@ -170,7 +170,12 @@ export class TwinDisk implements Disk {
     await this.#syncDirectories([parentOf(target)]);
   }
 
-  async writeFile(path: string, position: number, bytes: Uint8Array): Promise<void> {
+  async writeFile(
+    path: string,
+    position: number,
+    bytes: Uint8Array,
+    { unreferenced = false }: { readonly unreferenced?: boolean } = {},
+  ): Promise<void> {
     const target = this.#locate(path);
     const created = (await this.fileSize(path)) === undefined;
     try {
@@ -178,7 +183,10 @@ export class TwinDisk implements Disk {
         created ? this.#fileSystem.createFile(target) : this.#fileSystem.file(target, 'open'),
       );
       await this.#finally(target, async () => {
-        if (bytes.length > 0) await this.#write(target, file, position, bytes);
+        if (bytes.length > 0) {
+          if (unreferenced) await this.#writeUnreferenced(target, file, position, bytes);
+          else await this.#write(target, file, position, bytes);
+        }
         await this.#process.syncFile(target, file);
       });
     } catch (error) {
@@ -358,13 +366,22 @@ export class TwinDisk implements Disk {
     });
   }
 
-  /** Nothing is promised in it: a full disk is no failed write here. */
+  /** On a full disk the file is given up. */
   async #writeTemporary(path: string, file: TwinFile, bytes: Uint8Array): Promise<void> {
     try {
-      await this.#write(path, file, 0, bytes);
+      await this.#writeUnreferenced(path, file, 0, bytes);
+    } catch (error) {
+      if (isFull(error)) await this.#call('unlink', path, 0, () => this.#fileSystem.unlink(path)).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Nothing is promised in these bytes: a full disk is no failed write here. */
+  async #writeUnreferenced(path: string, file: TwinFile, position: number, bytes: Uint8Array): Promise<void> {
+    try {
+      await this.#write(path, file, position, bytes);
     } catch (error) {
       if ((error as TwinSystemError).code !== 'ENOSPC') throw error;
-      await this.#call('unlink', path, 0, () => this.#fileSystem.unlink(path)).catch(() => {});
       throw this.#process.systemFailure('write', path, error);
     }
   }
@@ -376,7 +393,7 @@ export class TwinDisk implements Disk {
       return await run();
     } catch (error) {
       const failure = this.#error(error, path);
-      if ((error as TwinSystemError).syscall !== 'open') {
+      if ((error as TwinSystemError).syscall !== 'open' && !isFull(failure)) {
         this.#process.fail(failure);
         this.#journal?.report();
       }
@@ -457,6 +474,10 @@ export class TwinDisk implements Disk {
 function parentOf(path: string): string {
   const slash = path.lastIndexOf('/');
   return slash < 0 ? '' : path.slice(0, slash);
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof VarveError && error.code === 'DISK_FULL';
 }
 
 function isMissing(error: unknown): boolean {

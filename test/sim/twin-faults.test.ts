@@ -44,8 +44,8 @@ const OPERATIONS: Readonly<Partial<Record<FailingKind, readonly TwinOperation[]>
  */
 const PLACES: readonly (readonly [FailingKind, ...string[]])[] = [
   ['create', 'dir/a', 'dir/b.tmp', 'seg/0.log', FIRST, SECOND],
-  ['write', 'dir/a', 'dir/b.tmp', FIRST, SECOND],
-  ['sync-begin', 'dir/a', 'dir/b.tmp', 'dir', FIRST, SECOND],
+  ['write', 'dir/a', 'dir/b.tmp', 'dir/d', FIRST, SECOND],
+  ['sync-begin', 'dir/a', 'dir/b.tmp', 'dir/d', 'dir', FIRST, SECOND],
   ['rename', 'dir/b.tmp', 'dir/b'],
   ['unlink', 'dir/a'],
   ['truncate', 'dir/a'],
@@ -65,6 +65,8 @@ const STEPS: readonly (readonly [string, (side: Side) => unknown])[] = [
   ['makeDirectory dir', ({ disk }) => disk.makeDirectory('dir')],
   ['makeDirectory seg', ({ disk }) => disk.makeDirectory('seg')],
   ['writeFile', ({ disk }) => disk.writeFile('dir/a', 10, bytes(5000))],
+  ['writeFile unreferenced', ({ disk }) => disk.writeFile('dir/d', 0, bytes(5000), { unreferenced: true })],
+  ['writeFile unreferenced again', ({ disk }) => disk.writeFile('dir/d', 0, bytes(6000), { unreferenced: true })],
   ['openJournal', (side) => openJournal(side)],
   ['append', (side) => append(side, 100)],
   ['replaceFile', ({ disk }) => disk.replaceFile('dir/b', bytes(300))],
