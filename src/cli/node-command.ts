@@ -106,7 +106,9 @@ async function runNode(values: Map<string, unknown>): Promise<void> {
   const ended = await Promise.race([signalled, node.stopped]);
   if (typeof ended === 'string') {
     log.info({ signal: ended }, 'closing');
-    await node.close();
+    await node.close().catch((error: unknown) => {
+      throw error instanceof VarveError ? new ExitError(error, 1) : error;
+    });
   }
   // It may have been stopping by itself when the signal came.
   const failure = await node.stopped;

@@ -97,7 +97,8 @@ export class Node {
       await node.#openReplicas();
       await node.#listen();
     } catch (error) {
-      await node.close();
+      // What is wrong is said by the first error.
+      await node.close().catch(() => {});
       throw error;
     }
     for (const link of node.#links.values()) link.start();
@@ -116,7 +117,10 @@ export class Node {
     return this.#listener?.port ?? 0;
   }
 
-  /** Stops serving and leaves the data directory marked clean (unless the node had stopped by itself). Idempotent. */
+  /**
+   * Stops serving and leaves the data directory marked clean (unless the node had stopped by itself). Idempotent.
+   * @throws VarveError DISK_FAILED when the store could not make everything durable; the node has stopped all the same
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

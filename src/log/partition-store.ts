@@ -110,6 +110,8 @@ export class Store {
   readonly #states: Map<string, LogState>;
   readonly #reports: Map<string, RecoveryReport>;
   #failed: VarveError | undefined;
+  /** When the store failed, not everything that it had accepted was known to be durable. */
+  #lost = false;
   #refusal: Error | undefined;
   #closing: Promise<void> | undefined;
   #checkpointQueued = false;
@@ -305,7 +307,8 @@ export class Store {
 
   /**
    * Makes everything accepted durable, leaves the clean mark, releases the directory. Idempotent.
-   * @throws VarveError DISK_FAILED when not everything could be made durable, on a full disk too; then there is no mark
+   * @throws VarveError `failed`, mostly DISK_FAILED, when not everything could be made durable: on a full disk, or because
+   *   the store had failed before. Then there is no mark, and the directory is released all the same
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -497,6 +500,7 @@ export class Store {
             { cause },
           );
     this.#failed = error;
+    this.#lost = this.#queue.pendingTickets > 0 || [...this.#logs.values()].some((log) => log.durable < log.end);
     this.#refusal ??= error;
     clearInterval(this.#timer);
     this.#compactor.halt();
@@ -546,6 +550,7 @@ export class Store {
           if (this.#failed === undefined) throw error;
         });
       }
+      if (this.#lost) throw this.#failed!;
     });
   }
 }

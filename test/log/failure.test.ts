@@ -28,7 +28,7 @@ test('after a failed sync pending and later appends fail, reads go on, and nothi
   expect(() => log.truncate(0)).toThrow(store.failed);
   await expect(store.openLog('t', 1)).rejects.toBe(store.failed);
   expect((await log.read(0)).records.map((record) => String(record.value))).toEqual(['kept']);
-  await store.close();
+  await expect(store.close()).rejects.toBe(store.failed);
 
   const again = await openStore(path, OPTIONS);
   const found = await again.openLog('t', 0);
