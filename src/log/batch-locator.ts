@@ -6,6 +6,7 @@
  */
 import { baseOffsetAt, lastOffsetAt } from '../record/record-batch.js';
 import type { SegmentFile } from '../disk/disk.js';
+import { headerFault } from '../segment/header-fault.js';
 import type { Segment } from '../segment/segment.js';
 import type { SegmentList } from '../segment/segment-list.js';
 import type { BatchTail } from './batch-tail.js';
@@ -150,9 +151,10 @@ export class BatchLocator {
       let segment: Segment = segments[index]!;
       while (place >= segment.place + segment.length) segment = segments[++index]!;
       const position = place - segment.place;
+      const bytes = segment.bytes;
       // What lies before a damaged batch is served; asking for the batch itself fails.
       if (place > from && segment.isDamagedAt(position)) break;
-      const bytes = segment.bytes;
+      if (place > from && headerFault(bytes, position, segment.length, next) !== undefined) break;
       const end = segment.checkedEnd(bytes, position, next);
       if (place > from && segment.place + end - from > maxBytes) break;
       next = lastOffsetAt(bytes, position) + 1;

@@ -5,17 +5,20 @@
  * A long poll waits for the high watermark to move, never by polling.
  */
 import type { SegmentFile } from '../disk/disk.js';
+import { crc32c } from '../disk/addon.js';
 import { VarveError } from '../errors.js';
 import { decodeBatchAsync } from '../record/decode.js';
 import {
   BATCH_HEADER_BYTES,
   baseOffsetAt,
   batchSizeAt,
+  CRC_START,
+  crcAt,
   isControlAt,
   lastOffsetAt,
-  maxTimestampAt,
 } from '../record/record-batch.js';
 import type { Record } from '../record/types.js';
+import { headerFault } from '../segment/header-fault.js';
 import { checkReadable, type Segment } from '../segment/segment.js';
 import type { SegmentList } from '../segment/segment-list.js';
 import { AbortedRecords } from './aborted-records.js';
@@ -97,14 +100,21 @@ export class LogReader {
     const { views, nextOffset, highWatermark, abortedTransactions } = result;
     const aborted = abortedTransactions === undefined ? undefined : new AbortedRecords(abortedTransactions);
     const records: Record[] = [];
+    let expected = -1;
     for (const view of views) {
       for (let position = 0; position < view.length; ) {
+        const fault = headerFault(view, position, view.length, expected);
+        if (fault !== undefined) throw this.#corrupt(expected < 0 ? offset : expected, fault, files);
         const end = position + batchSizeAt(view, position);
+        // Of a batch that is left out, too, every byte must be right: it says itself that it is.
+        const isJudged = aborted !== undefined || isControlAt(view, position);
+        if (isJudged) this.#checkCrc(view, position, end, files);
         if (!aborted?.skips(view, position) && !isControlAt(view, position)) {
-          for (const record of await this.#decode(view, position, end, files)) {
+          for (const record of await this.#decode(view, position, end, files, !isJudged)) {
             if (record.offset >= offset) records.push(record);
           }
         }
+        expected = lastOffsetAt(view, position) + 1;
         position = end;
       }
     }
@@ -142,8 +152,8 @@ export class LogReader {
         }
         const end = segment.checkedEnd(bytes, position, expected);
         if (baseOffsetAt(bytes, position) >= log.highWatermark) return undefined;
-        if (maxTimestampAt(bytes, position) >= timestamp && !isControlAt(bytes, position)) {
-          for (const record of await this.#decode(bytes, position, end, [file])) {
+        if (segment.maxTimestampIn(bytes, position) >= timestamp && !isControlAt(bytes, position)) {
+          for (const record of await this.#decode(bytes, position, end, [file], true)) {
             if (record.timestamp >= timestamp && record.offset >= log.start) {
               return record.offset < log.highWatermark
                 ? { offset: record.offset, timestamp: record.timestamp }
@@ -250,21 +260,38 @@ export class LogReader {
   }
 
   /** The records are copies; `files`: those that the bytes come from. */
-  async #decode(bytes: Buffer, position: number, end: number, files: readonly SegmentFile[]): Promise<Record[]> {
+  async #decode(
+    bytes: Buffer,
+    position: number,
+    end: number,
+    files: readonly SegmentFile[],
+    checkCrc: boolean,
+  ): Promise<Record[]> {
     try {
-      const records = await decodeBatchAsync(bytes, position, end, { checkCrc: true, copy: true });
+      const records = await decodeBatchAsync(bytes, position, end, { checkCrc, copy: true });
       // A page may have been lost between the check of the CRC and the copy.
       for (const file of files) checkReadable(file);
       return records;
     } catch (error) {
       for (const file of files) checkReadable(file);
       if (!(error instanceof VarveError) || error.code !== 'CORRUPT_BATCH') throw error;
-      throw new VarveError(
-        'CORRUPT_LOG',
-        `${this.#log.name}, batch at offset ${baseOffsetAt(bytes, position)}: ${error.message}. Nothing was deleted; restore this replica from a peer or a backup`,
-        { cause: error },
-      );
+      throw this.#corrupt(baseOffsetAt(bytes, position), error.message, files, error);
     }
+  }
+
+  #checkCrc(bytes: Buffer, position: number, end: number, files: readonly SegmentFile[]): void {
+    if (crc32c(bytes, position + CRC_START, end) === crcAt(bytes, position)) return;
+    throw this.#corrupt(baseOffsetAt(bytes, position), 'its CRC32C does not match', files);
+  }
+
+  /** A page that was lost explains anything: then it is that which is thrown. */
+  #corrupt(offset: number, what: string, files: readonly SegmentFile[], cause?: unknown): VarveError {
+    for (const file of files) checkReadable(file);
+    return new VarveError(
+      'CORRUPT_LOG',
+      `${this.#log.name}, batch at offset ${offset}: ${what}. Nothing was deleted; restore this replica from a peer or a backup`,
+      { cause },
+    );
   }
 
   #limitOf(limit: ReadLimit): number {

@@ -436,7 +436,8 @@ export class LogSegments {
     await this.#checkFile(row);
     const segment = this.#segment(known);
     await segment.prepareLookup();
-    segment.maxTimestamp = segment.indexes.maxTimestamp;
+    // Where batches cannot be read, the indexes may not know all of them.
+    segment.maxTimestamp = Math.max(row.maxTimestamp ?? -1, segment.indexes.maxTimestamp);
     return segment;
   }
 

@@ -136,9 +136,12 @@ class Verification {
     this.#bytes += size;
     this.#reached = { position: position + size, offset: lastOffset + 1 };
     this.#builder.add(bytes, headerAt, size, lastOffset, maxTimestamp);
-    const expected = this.#ground.epochAt(baseOffset);
-    if (expected === undefined || expected === epoch) return;
-    const reason = `a batch has epoch ${epoch} where the log has epoch ${expected}`;
+    const { epochAt } = this.#ground;
+    // The log start may lie in the batch, or behind it: then no later epoch than the segment's last one can be right.
+    const expected = epochAt(baseOffset) ?? epochAt(lastOffset);
+    const isRight = expected === undefined ? epoch <= (epochAt(this.#segment.end - 1) ?? epoch) : epoch === expected;
+    if (isRight) return;
+    const reason = `a batch has epoch ${epoch} where the log has ${expected === undefined ? 'an earlier one' : `epoch ${expected}`}`;
     this.#damage(position, { position: position + size, offset: lastOffset + 1 }, reason);
   };
 

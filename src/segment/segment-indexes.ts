@@ -11,6 +11,8 @@ export interface SegmentExtent {
   readonly base: number;
   readonly end: number;
   readonly length: number;
+  /** Infinite: not known. */
+  readonly maxTimestamp: number;
 }
 
 export class SegmentIndexes {
@@ -42,7 +44,10 @@ export class SegmentIndexes {
     const offsets = OffsetIndex.fromBytes(offsetBytes, limits);
     const times = TimeIndex.fromBytes(timeBytes, limits);
     if (offsets === undefined || times === undefined) return undefined;
-    return new SegmentIndexes(extent.base, intervalBytes, offsets, times);
+    const indexes = new SegmentIndexes(extent.base, intervalBytes, offsets, times);
+    // Each entry can be compared with its batch; that the last ones are missing shows in this alone.
+    const isWhole = extent.maxTimestamp === Number.POSITIVE_INFINITY || extent.maxTimestamp === indexes.maxTimestamp;
+    return isWhole ? indexes : undefined;
   }
 
   /** −1: no timestamp. */

@@ -23,6 +23,7 @@ import {
   magicAt,
   maxTimestampAt,
 } from '../record/record-batch.js';
+import { hasMaxTimestampAt, headerFault } from './header-fault.js';
 import type { SegmentName } from './file-names.js';
 import type { Evictable, MappedSegments } from './mapped-segments.js';
 import type { SegmentIndexes } from './segment-indexes.js';
@@ -238,8 +239,9 @@ export class Segment implements SegmentName, Evictable {
     indexes.truncateTo(end);
     const bytes = this.bytes;
     for (let position = indexes.offsets.lastPosition; position < length; ) {
-      indexes.addTimestamp(maxTimestampAt(bytes, position), lastOffsetAt(bytes, position));
-      position = this.checkedEnd(bytes, position, -1);
+      const end = this.checkedEnd(bytes, position, -1);
+      indexes.addTimestamp(this.maxTimestampIn(bytes, position), lastOffsetAt(bytes, position));
+      position = end;
     }
     this.maxTimestamp = indexes.maxTimestamp;
   }
@@ -281,15 +283,21 @@ export class Segment implements SegmentName, Evictable {
   /** Position after the batch at `position`, which must fit in the segment and start at offset `expected` (−1: any). */
   checkedEnd(bytes: Buffer, position: number, expected: number): number {
     if (this.#damaged.length > 0) this.#checkDamage(position);
-    if (position + BATCH_HEADER_BYTES > this.length) throw this.corrupt(position, 'a batch header is cut short');
-    const end = position + batchSizeAt(bytes, position);
-    if (end < position + BATCH_HEADER_BYTES || end > this.length) {
-      throw this.corrupt(position, `a batch says that it is ${end - position} bytes long`);
+    const fault = headerFault(bytes, position, this.length, expected);
+    if (fault !== undefined) throw this.corrupt(position, fault);
+    return position + batchSizeAt(bytes, position);
+  }
+
+  /**
+   * Of the batch at `position`, whose place was checked.
+   * @throws VarveError CORRUPT_LOG
+   */
+  maxTimestampIn(bytes: Buffer, position: number): number {
+    try {
+      return maxTimestampAt(bytes, position);
+    } catch (error) {
+      throw this.corrupt(position, (error as Error).message);
     }
-    if (expected >= 0 && baseOffsetAt(bytes, position) !== expected) {
-      throw this.corrupt(position, `a batch starts at offset ${baseOffsetAt(bytes, position)} instead of ${expected}`);
-    }
-    return end;
   }
 
   isDamagedAt(position: number): boolean {
@@ -314,7 +322,8 @@ export class Segment implements SegmentName, Evictable {
     for (let entry = times.entryBefore(timestamp); entry >= 0; entry--) {
       const offset = times.offsetAt(entry);
       const position = this.positionOf(offset);
-      if (maxTimestampAt(bytes, position) === times.timestampAt(entry) && lastOffsetAt(bytes, position) === offset) {
+      const youngest = this.maxTimestampIn(bytes, position);
+      if (youngest === times.timestampAt(entry) && lastOffsetAt(bytes, position) === offset) {
         return offset;
       }
       this.#indexesAreWrong = true;
@@ -387,9 +396,9 @@ export class Segment implements SegmentName, Evictable {
     const indexes = this.#source.emptyIndexes(this);
     const bytes = this.bytes;
     for (let position = 0, expected = this.base; position < this.length; ) {
-      if (!startsBatch(bytes, position, this.length, expected)) break;
+      if (headerFault(bytes, position, this.length, expected) !== undefined) break;
       const last = lastOffsetAt(bytes, position);
-      if (last < expected || !Number.isSafeInteger(last)) break;
+      if (!hasMaxTimestampAt(bytes, position)) break;
       indexes.add(position, expected, last, maxTimestampAt(bytes, position));
       position += batchSizeAt(bytes, position);
       expected = last + 1;
