@@ -2,7 +2,8 @@
  * `varve inspect`: what a data directory holds, whether it is sound, and what opening it would do. Takes no lock and changes
  * no byte, also beside a store that is open.
  *
- * Exit code: 0 all right, 1 damage was found, 2 it could not be looked at (no data directory, not readable, bad arguments).
+ * Exit code: 0 all right, 1 damage was found, 2 it could not be looked at (no data directory, not readable, no such
+ * partition or offset, bad arguments).
  */
 import { Command, InvalidArgumentError } from 'commander';
 import { VarveError } from '../errors.js';
@@ -40,7 +41,7 @@ export function inspectCommand(): Command {
     .addHelpText(
       'after',
       `
-Exit code: 0 all right, 1 damage was found, 2 it could not be looked at.
+Exit code: 0 all right, 1 damage was found, 2 it could not be looked at (also: no such offset).
 
 Examples:
   $ varve inspect ./d1

@@ -153,6 +153,7 @@ function timeText(timestamp: number): string {
 }
 
 function indexText({ state, entries }: SegmentInspection['index']): string {
+  if (state === 'rebuilt') return `${entries}, once opened`;
   return state === 'missing' || state === 'unusable' ? state : `${entries}, ${state}`;
 }
 
@@ -160,14 +161,14 @@ function openingLines({ clean, partitions }: DirectoryInspection): string[] {
   if (clean === undefined) return ['Opening it would be refused; the partitions are shown as the checkpoint has them.'];
   if (clean) return ['Opening it has nothing to recover.'];
   const lines = ['Opening it would recover:'];
-  for (const { name, recovery } of partitions) {
-    const done = recoveryText(recovery);
+  for (const { name, recovery, relaxed } of partitions) {
+    const done = recoveryText(recovery, relaxed);
     lines.push(`  ${name}: ${done.length > 0 ? done.join('; ') : 'nothing to do'}`);
   }
   return lines;
 }
 
-function recoveryText(report: RecoveryReport): string[] {
+function recoveryText(report: RecoveryReport, relaxed: boolean): string[] {
   const { replayedRecords, replayedBytes, rewrittenBytes, cuts, setAside, rebuiltIndexes, damaged } = report;
   return [
     replayedRecords > 0 &&
@@ -180,8 +181,15 @@ function recoveryText(report: RecoveryReport): string[] {
     setAside.length > 0 && `${setAside.join(', ')} set aside`,
     rebuiltIndexes > 0 && `indexes of ${plural(rebuiltIndexes, 'segment')} written anew`,
     damaged.length > 0 && `${plural(damaged.length, 'damaged range')} kept and not served`,
-    report.mayHaveForgotten && 'records that were acknowledged from memory may be gone',
+    report.mayHaveForgotten && forgottenText(report, relaxed),
   ].filter((text) => text !== false);
+}
+
+/** Memory that outlived the process held everything that was acknowledged; unless something in it does not check out. */
+function forgottenText({ pageCacheSurvived, cuts, damaged }: RecoveryReport, relaxed: boolean): string {
+  return relaxed && pageCacheSurvived && cuts.length === 0 && damaged.length === 0
+    ? 'acknowledgements were given from memory, and the machine has not restarted since: nothing of it is missing'
+    : 'records that were acknowledged from memory may be gone';
 }
 
 function skippedLines({ skipped }: DirectoryInspection): string[] {

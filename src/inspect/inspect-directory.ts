@@ -6,7 +6,7 @@
  * partitions are shown as opening would leave them.
  *
  * What can go wrong: DIRECTORY_MISSING, DIRECTORY_MISMATCH, DISK_FAILED (something cannot be read), INVALID_ARGUMENT (no such
- * partition). Whatever is wrong with the data itself is a finding.
+ * partition), OFFSET_OUT_OF_RANGE (no such offset in it). Whatever is wrong with the data itself is a finding.
  */
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -14,7 +14,7 @@ import { bootId } from '../disk/native-disk.js';
 import { VarveError } from '../errors.js';
 import { CHECKPOINT_FILE, type Checkpoint, decodeCheckpoint, PREVIOUS_CHECKPOINT_FILE } from '../journal/checkpoint.js';
 import { type LogState, logKey } from '../journal/log-state.js';
-import { CLEAN_FILE, type DirectoryMeta, JOURNAL_DIRECTORY, neverFormatted, readMeta } from '../log/data-directory.js';
+import { CLEAN_FILE, type DirectoryMeta, JOURNAL_DIRECTORY, META_FILE, readMeta } from '../log/data-directory.js';
 import { RESERVE_FILE } from '../log/disk-reserve.js';
 import { cleanReport, type RecoveryReport } from '../log/recovery-report.js';
 import { recoverStore } from '../log/store-recovery.js';
@@ -49,7 +49,12 @@ export async function inspectDirectory(path: string, options: InspectOptions = {
   }
   const files = new ReadOnlyFiles(root);
   const meta = await readMeta(files, root);
-  if (meta === undefined) throw neverFormatted(root);
+  if (meta === undefined) {
+    throw new VarveError(
+      'DIRECTORY_MISSING',
+      `${root} is no data directory: it has no ${META_FILE}, so it was never formatted. Give the path of a data directory`,
+    );
+  }
   const before = await fingerprint(files);
   const findings: Finding[] = [];
   const openIn = await files.holder();
@@ -62,7 +67,8 @@ export async function inspectDirectory(path: string, options: InspectOptions = {
   const cleanMark = await readCleanMark(files);
   const opening = await tryOpening(files, root, meta, cleanMark, boot, used, findings);
   const skipped = { segments: 0, bytes: 0 };
-  const partitions = await inspectPartitions(opening, options, skipped, findings);
+  if (opening.clean !== undefined) noteStandIn(findings);
+  const partitions = await inspectPartitions(opening, files, options, skipped, findings);
   return {
     path: root,
     clusterId: meta.clusterId,
@@ -115,10 +121,20 @@ async function readCheckpoint(
       severity: 'damage',
       where: file,
       what: error.message,
-      advice: 'the one before it stands in for it while the journal still reaches back to that',
+      advice: 'keep the directory as it is',
     });
     return {};
   }
+}
+
+/** Opening would go on from the checkpoint before a damaged one: no backup is needed for it. */
+function noteStandIn(findings: Finding[]): void {
+  const at = findings.findIndex(({ where, severity }) => where === CHECKPOINT_FILE && severity === 'damage');
+  const found = findings[at];
+  if (found === undefined) return;
+  const what = found.what.replace(/; restore the directory .*$/, '');
+  const advice = `${PREVIOUS_CHECKPOINT_FILE} stands in for it, and opening writes a new one: nothing is lost by it`;
+  findings[at] = { ...found, what, advice };
 }
 
 async function readCleanMark(files: ReadableFiles): Promise<number | undefined> {
@@ -162,11 +178,13 @@ async function tryOpening(
 
 async function inspectPartitions(
   opening: Opening,
+  stored: ReadableFiles,
   options: InspectOptions,
   skipped: { segments: number; bytes: number },
   findings: Finding[],
 ): Promise<PartitionInspection[]> {
   const chosen = choose([...opening.states.values()], options.partition);
+  if (options.offset !== undefined) checkHolds(chosen, options.offset);
   const bytes = chosen.flatMap(({ segments }) => segments).reduce((sum, { length }) => sum + length, 0);
   const verify = options.verify ?? bytes <= VERIFY_BYTES;
   const partitions: PartitionInspection[] = [];
@@ -187,9 +205,21 @@ async function inspectPartitions(
       return isRead;
     };
     const { onBatch, offset } = options;
-    partitions.push(await inspectPartition(opening.files, { state, recovery, reads, onBatch, offset }, findings));
+    const look = { stored, state, recovery, reads, onBatch, offset };
+    partitions.push(await inspectPartition(opening.files, look, findings));
   }
   return partitions;
+}
+
+/** @throws VarveError OFFSET_OUT_OF_RANGE */
+function checkHolds(chosen: readonly LogState[], offset: number): void {
+  const firstOf = ({ segments, logStart }: LogState): number => segments[0]?.base ?? logStart;
+  if (chosen.some((state) => firstOf(state) <= offset && offset < state.end)) return;
+  const held = chosen.map((state) => {
+    const name = `${state.topic}-${state.partition}`;
+    return state.end === firstOf(state) ? `${name} is empty` : `${name} holds ${firstOf(state)} to ${state.end - 1}`;
+  });
+  throw new VarveError('OFFSET_OUT_OF_RANGE', `there is no offset ${offset}: ${held.join(', ')}`);
 }
 
 function choose(states: readonly LogState[], partition: string | undefined): LogState[] {

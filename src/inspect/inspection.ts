@@ -55,8 +55,11 @@ export interface JournalInspection {
 }
 
 export interface IndexInspection {
-  /** `missing` and `unusable` ones are rebuilt from the log. `wrong`: an entry says something else than the batches. */
-  readonly state: 'right' | 'missing' | 'unusable' | 'wrong' | 'unchecked';
+  /**
+   * `missing` and `unusable` ones are rebuilt from the log. `wrong`: an entry says something else than the batches.
+   * `rebuilt`: what opening would write, from the batches; there is no such file now, or another one.
+   */
+  readonly state: 'right' | 'missing' | 'unusable' | 'wrong' | 'unchecked' | 'rebuilt';
   readonly entries: number;
 }
 
@@ -84,7 +87,7 @@ export interface SegmentInspection {
   readonly index: IndexInspection;
   readonly timeIndex: IndexInspection;
   /** The `.seal` against the headers of all batches. `none`: it is not sealed yet. */
-  readonly seal: IndexInspection['state'] | 'none';
+  readonly seal: Exclude<IndexInspection['state'], 'rebuilt'> | 'none';
 }
 
 export interface PartitionInspection {

@@ -23,6 +23,8 @@ const REPLACE =
 const REBUILT = 'it is rebuilt from the log when it is needed';
 
 export interface PartitionLook {
+  /** As they are on disk, without what recovery would write. */
+  readonly stored: ReadableFiles;
   readonly state: LogState;
   readonly recovery: RecoveryReport;
   /** Whether the batches of a segment are to be read. */
@@ -138,10 +140,22 @@ async function inspectSegment(
     verified,
     ...reading.counts,
     damaged: ranges,
-    index: reading.index,
-    timeIndex: reading.timeIndex,
+    index: await asStored(files, look.stored, path.replace(/\.log$/, '.index'), reading.index),
+    timeIndex: await asStored(files, look.stored, path.replace(/\.log$/, '.timeindex'), reading.timeIndex),
     seal: row.sealed || reading.seal !== 'missing' ? reading.seal : 'none',
   };
+}
+
+/** What was read may be what recovery would write: then that is said, and not that it is there. */
+async function asStored(
+  files: ReadableFiles,
+  stored: ReadableFiles,
+  path: string,
+  found: IndexInspection,
+): Promise<IndexInspection> {
+  if (files === stored || (found.state !== 'right' && found.state !== 'unchecked')) return found;
+  const [read, there] = [await files.readFile(path), await stored.readFile(path)];
+  return read !== undefined && there?.equals(read) === true ? found : { ...found, state: 'rebuilt' };
 }
 
 function noteIndex(where: string, { state }: IndexInspection, isExpected: boolean, findings: Finding[]): void {

@@ -51,7 +51,7 @@ export interface SegmentReading {
   readonly faults: readonly SegmentFault[];
   readonly index: IndexInspection;
   readonly timeIndex: IndexInspection;
-  readonly seal: IndexInspection['state'];
+  readonly seal: Exclude<IndexInspection['state'], 'rebuilt'>;
 }
 
 export type BatchSeen = (position: number, bytes: Buffer, header: BatchHeader) => void | Promise<void>;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { openStore } from '../../src/log/store.js';
-import { temporaryDirectory } from '../log/crash-image.js';
+import { crashImage, temporaryDirectory } from '../log/crash-image.js';
 
 const PROGRAM = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
 
@@ -44,6 +44,7 @@ test('0 when all is right, 1 when damage was found, 2 when it could not be looke
     [partition],
     [path, '--partition', 'x-1'],
     [path, '--offset', '1'],
+    [path, '--partition', 'events-0', '--offset', '9999'],
     [path, '--offset', 'x', '--partition', 'events-0'],
     [],
   ]) {
@@ -66,6 +67,19 @@ test('--json is one object; with --records one per line, the directory last', as
   expect(lines.map((line) => Object.keys(line)[0])).toEqual(['batch', 'record', 'batch', 'record', 'directory']);
   expect(lines[1]!.record).toMatchObject({ offset: 0, key: 'k', value: 'first' });
   expect(lines[3]!.record).toMatchObject({ offset: 1, key: null, value: { base64: '/w==' } });
+});
+
+test('after kill -9 nothing that was acknowledged from memory is said to be missing', async () => {
+  const path = temporaryDirectory();
+  const opened = await openStore(path, { create: true, journalFileBytes: 1024 * 1024 });
+  const log = await opened.openLog('events', 0, { flush: 'async' });
+  await log.append([{ value: 'in memory' }]);
+  const killed = crashImage(path);
+  await opened.close();
+  const { code, stdout } = inspect(killed);
+  expect(code).toBe(0);
+  expect(stdout).toContain('nothing of it is missing');
+  expect(stdout).not.toContain('may be gone');
 });
 
 test('the lines for people: batches, records, the journal', async () => {

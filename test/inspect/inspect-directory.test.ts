@@ -223,10 +223,16 @@ test('a checkpoint that cannot be read is damage, whether or not the one before 
   const directory = await fill(true);
   flip(join(directory, 'checkpoint'), 40);
   const found = await inspect(directory);
-  expect(damageOf(found)[0]).toMatchObject({ where: 'checkpoint', what: expect.stringContaining('CRC32C') });
+  expect(damageOf(found)[0]).toMatchObject({
+    where: 'checkpoint',
+    what: expect.stringMatching(/CRC32C[^;]*$/),
+    advice: expect.stringContaining('checkpoint.previous stands in for it'),
+  });
   expect(found.checkpoint).toBe(undefined);
   rmSync(join(directory, 'checkpoint.previous'));
-  expect((await inspect(directory)).clean).toBe(undefined);
+  const lost = await inspect(directory);
+  expect(lost.clean).toBe(undefined);
+  expect(damageOf(lost)[0]!.what).toMatch(/restore the directory from a backup/);
 });
 
 test('half deleted: a partition, a segment or the journal gone is damage, and the rest is shown', async () => {
@@ -263,9 +269,34 @@ test('one partition, one offset, its batch', async () => {
   });
 });
 
-test('what is no data directory is refused', async () => {
+test('an offset that the partition does not hold is refused, and which ones it holds is said', async () => {
+  const directory = await fill(true);
+  await expect(inspectDirectory(directory, { partition: 't-0', offset: 50 })).rejects.toMatchObject({
+    code: 'OFFSET_OUT_OF_RANGE',
+    message: 'there is no offset 50: t-0 holds 0 to 49',
+  });
+  await expect(inspectDirectory(directory, { partition: 't-0', offset: 49 })).resolves.toMatchObject({ findings: [] });
+});
+
+test('after a crash, an index that is not there is not called right: opening would write it', async () => {
+  const directory = await fill(false);
+  const missing = fileOf(directory, '.log', 2).replace(/\.log$/, '.index');
+  rmSync(missing, { force: true });
+  const { segments } = (await inspect(directory)).partitions[0]!;
+  expect(segments[2]!.index.state).toBe('rebuilt');
+  expect(segments[0]!.index.state).toBe('right');
+  const store = await openStore(directory, OPTIONS);
+  await store.close();
+  expect(statSync(missing).size).toBeGreaterThan(0);
+  expect((await inspect(directory)).partitions[0]!.segments[2]!.index.state).toBe('right');
+});
+
+test('what is no data directory is refused, and nobody is told to make one', async () => {
   const empty = temporaryDirectory();
-  await expect(inspectDirectory(empty)).rejects.toMatchObject({ code: 'DIRECTORY_MISSING' });
+  await expect(inspectDirectory(empty)).rejects.toMatchObject({
+    code: 'DIRECTORY_MISSING',
+    message: expect.not.stringContaining('create'),
+  });
   await expect(inspectDirectory(join(empty, 'there'))).rejects.toMatchObject({ code: 'DIRECTORY_MISSING' });
   expect(readdirSync(empty)).toEqual([]);
 });
