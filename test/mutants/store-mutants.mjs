@@ -76,7 +76,10 @@ export const storeMutants = [
         '',
       ],
     ],
-    killer: images('restart', 400),
+    killer: {
+      files: ['test/images/calls.test.ts'],
+      env: { CALLS_WORKLOAD: 'direct-flush', CALLS_ERROR: 'EIO', CALLS_STRIDE: '3' },
+    },
   },
   {
     name: 'torn-tail-left-in-the-file',
@@ -96,19 +99,6 @@ export const storeMutants = [
       ],
     ],
     killer: images('truncate', 200),
-  },
-  {
-    name: 'clean-mark-left',
-    says: 'the clean mark is not removed at opening, so a crash looks like a clean stop',
-    file: 'src/log/data-directory.ts',
-    changes: [
-      [
-        `  await disk.removeFiles([CLEAN_FILE]);
-`,
-        '',
-      ],
-    ],
-    killer: images('restart', 150),
   },
   {
     name: 'stale-group-accepted',
