@@ -107,7 +107,7 @@ uint64_t Journal::request_flush() {
 JournalProgress Journal::progress() const {
   const JournalSpace space = files_.space();
   const std::lock_guard lock(mutex_);
-  return {durable_ticket_, counters_.direct_bytes, failure_, stopped_, space};
+  return {durable_ticket_, counters_.direct_bytes, failure_, stopped_, started_, space};
 }
 
 JournalCounters Journal::counters() const {
@@ -162,8 +162,12 @@ std::optional<Failure> Journal::open_first_file() {
   }
   if (const int error = sync_data(file_.file); error != 0) return final_failure("fdatasync", file_.path, error);
   file_position_ = kJournalBlockBytes;
-  const std::lock_guard lock(mutex_);
-  counters_.written_bytes += kJournalBlockBytes;
+  {
+    const std::lock_guard lock(mutex_);
+    counters_.written_bytes += kJournalBlockBytes;
+    started_ = true;
+  }
+  notify_();
   return std::nullopt;
 }
 
@@ -415,7 +419,6 @@ std::optional<Failure> Journal::write_sealed() {
   file_position_ += padded;
   file_.bytes = std::max(file_.bytes, file_position_);
   file_is_fresh_ = false;
-  current_file_.store(file_.number, std::memory_order_relaxed);
   // Early, because it is made slowly.
   if (file_position_ >= file_.bytes / 4) files_.request(file_.number + 1);
   const std::lock_guard lock(mutex_);
@@ -430,6 +433,8 @@ std::optional<Failure> Journal::sync() {
   // A sync that failed elsewhere in the store ends all promises, this one included.
   if (health_->failed()) return health_->failure();
   durable_lsn_ = lsn_;
+  // Not before: a checkpoint that names a file says that it is there.
+  current_file_.store(file_.number, std::memory_order_relaxed);
   synced_at_ = Clock::now();
   may_linger_ = true;
   direct_.marks_durable();

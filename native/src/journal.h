@@ -72,6 +72,7 @@ struct JournalProgress {
   uint64_t direct_bytes = 0;
   std::optional<Failure> failure;
   bool stopped = false;
+  bool started = false;  // the header of the first file is on disk
   JournalSpace space = JournalSpace::enough;
 };
 
@@ -138,7 +139,7 @@ class Journal {
   const std::function<void()> notify_;
   JournalFiles files_;
   std::thread thread_;
-  std::atomic<uint64_t> current_file_;
+  std::atomic<uint64_t> current_file_;  // its header is on disk
 
   // Submitting thread only.
   uint64_t last_ticket_ = 0;
@@ -149,6 +150,7 @@ class Journal {
   bool waiting_ = false;
   bool draining_ = false;
   bool abandoned_ = false;
+  bool started_ = false;
   bool stopped_ = false;
   std::optional<Failure> failure_;
   std::vector<LogIdentity> logs_;

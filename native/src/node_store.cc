@@ -148,6 +148,8 @@ std::optional<Failure> Store::open_journal(JournalConfig config, napi_value prog
   if (auto failure = journal->start()) return failure;
   check(napi_create_reference(env_, progress, 1, &progress_), "napi_create_reference");
   journal_ = std::move(journal);
+  // Somebody may be waiting for its first file.
+  journal_wakeup_->hold(true);
   return std::nullopt;
 }
 
@@ -178,22 +180,25 @@ void Store::report_progress(napi_env env) {
     journal_->stop(true);
     journal_ended_ = true;
   }
-  if (journal_ended_ || (!awaits_stop_ && reported_ticket_ >= awaited_ticket_)) journal_wakeup_->hold(false);
+  if (journal_ended_ || (progress.started && !awaits_stop_ && reported_ticket_ >= awaited_ticket_)) journal_wakeup_->hold(false);
 
   // A sync that failed beside the journal's own ends it as well, which its thread finds out with its next group.
   const auto failure = !progress.failure && health_->failed() ? health_->failure() : progress.failure;
   napi_value stopped = nullptr;
   check(napi_get_boolean(env, progress.stopped, &stopped), "napi_get_boolean");
+  napi_value started = nullptr;
+  check(napi_get_boolean(env, progress.started, &started), "napi_get_boolean");
   const napi_value arguments[] = {
       make_number(env, static_cast<double>(progress.durable_ticket)),
       failure ? make_error(env, *failure) : make_undefined(env),
       stopped,
       make_number(env, static_cast<double>(progress.direct_bytes)),
       make_number(env, static_cast<double>(progress.space)),
+      started,
   };
   napi_value function = nullptr;
   check(napi_get_reference_value(env, progress_, &function), "napi_get_reference_value");
-  if (napi_call_function(env, make_undefined(env), function, 5, arguments, nullptr) == napi_pending_exception) {
+  if (napi_call_function(env, make_undefined(env), function, 6, arguments, nullptr) == napi_pending_exception) {
     // Nobody up the stack can catch it: it is an uncaught exception like one of a timer's callback.
     napi_value error = nullptr;
     check(napi_get_and_clear_last_exception(env, &error), "napi_get_and_clear_last_exception");

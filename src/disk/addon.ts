@@ -98,6 +98,7 @@ interface Addon {
       stopped: boolean,
       directBytes: number,
       space: number,
+      started: boolean,
     ) => void,
   ): void;
   registerLog(store: NativeStoreHandle, topicId: Uint8Array, partition: number): number;

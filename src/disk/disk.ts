@@ -222,6 +222,11 @@ export type JournalSpace = 'enough' | 'lacking' | 'waiting';
  * docs/FORMAT.md draws the bytes.
  */
 export interface Journal {
+  /**
+   * Resolves when the header of the first file is on disk: from then on that file can only be missing if something took it
+   * away. Rejects when the journal fails or ends before.
+   */
+  readonly started: Promise<void>;
   registerLog(identity: LogIdentity): number;
   /**
    * Queues bytes that are already stored in `segment` at [position, position + length): the journal thread reads them
@@ -247,7 +252,10 @@ export interface Journal {
   readonly lastTicket: number;
   /** Hands a file, whose records are all covered by a durable checkpoint, back for recycling. Never the current one. */
   recycle(fileNumber: number): void;
-  /** Number of the file being written. Files below it only change by recycling. */
+  /**
+   * Number of the last file that a sync has covered, or of the first one: files below it only change by recycling, and once
+   * `started` has resolved, its own header is on disk.
+   */
   readonly currentFileNumber: number;
   stats(): JournalStats;
   /**

@@ -12,6 +12,7 @@ import type {
   LogIdentity,
   SegmentFile,
 } from './disk.js';
+import { JournalStart } from './journal-start.js';
 import { NativeSegment } from './native-segment.js';
 
 const MODES: Readonly<Record<FlushMode, number>> = { sync: 0, async: 1, none: 2 };
@@ -25,6 +26,8 @@ interface Waiter {
 }
 
 export class NativeJournal implements Journal {
+  readonly started: Promise<void>;
+  readonly #start = new JournalStart();
   readonly #native = addon();
   readonly #store: NativeStoreHandle;
   readonly #onDurable: JournalOptions['onDurable'];
@@ -42,6 +45,7 @@ export class NativeJournal implements Journal {
 
   constructor(store: NativeStoreHandle, directory: string, options: JournalOptions) {
     this.#store = store;
+    this.started = this.#start.promise;
     this.#onDurable = options.onDurable;
     this.#onFailure = options.onFailure;
     this.#onSpace = options.onSpace;
@@ -59,8 +63,8 @@ export class NativeJournal implements Journal {
       options.directFlushBytes,
       options.directMarkMaxMs,
       options.spareFiles,
-      (durable, error, stopped, directBytes, space) =>
-        this.#progress(durable, error, stopped, directBytes, SPACES[space]!),
+      (durable, error, stopped, directBytes, space, started) =>
+        this.#progress(durable, error, stopped, directBytes, SPACES[space]!, started),
     );
   }
 
@@ -164,7 +168,9 @@ export class NativeJournal implements Journal {
     stopped: boolean,
     directBytes: number,
     space: JournalSpace,
+    started: boolean,
   ): void {
+    this.#start.settle(started, error, stopped);
     const moved = durable > this.#durableTicket;
     this.#durableTicket = durable;
     const due = this.#flushes.filter((waiter) => waiter.ticket <= durable);

@@ -39,6 +39,11 @@ export interface Checkpoint {
   /** Where the journal's chain stood when the store was opened: it goes on from here if there is no such file yet. */
   readonly journalLsn: number;
   readonly journalChecksum: number;
+  /**
+   * The file was on disk, with its header, when this was written: if it is not there now, it was lost. Missing: it may not
+   * have been written yet, as in the first checkpoint of an opening.
+   */
+  readonly journalStarted?: boolean;
   readonly logs: readonly LogState[];
 }
 
@@ -47,8 +52,8 @@ export function encodeLogState(state: LogState): Buffer {
   return Buffer.from(JSON.stringify(state), 'utf8');
 }
 
-export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {
-  const assembly = assembleCheckpoint(checkpoint, checkpoint.logs.map(encodeLogState));
+export function encodeCheckpoint({ logs, ...head }: Checkpoint): Buffer {
+  const assembly = assembleCheckpoint(head, logs.map(encodeLogState));
   for (;;) {
     const { done, value } = assembly.next();
     if (done) return value;
@@ -107,9 +112,11 @@ export function decodeCheckpoint(bytes: Buffer, file: string): Checkpoint {
 function parseBody(text: string): Checkpoint | undefined {
   try {
     const body = JSON.parse(text) as Partial<Checkpoint> | null;
-    const { sequence, directoryId, bootId, journalFile, journalLsn, journalChecksum, logs } = body ?? {};
+    const { sequence, directoryId, bootId, journalFile, journalLsn, journalChecksum, journalStarted, logs } =
+      body ?? {};
     const numbers = [sequence, journalFile, journalLsn, journalChecksum];
     if (!numbers.every((number) => Number.isSafeInteger(number) && number! >= 0)) return undefined;
+    if (journalStarted !== undefined && typeof journalStarted !== 'boolean') return undefined;
     if (typeof directoryId !== 'string' || typeof bootId !== 'string') return undefined;
     return Array.isArray(logs) && logs.every(isLogState) ? (body as Checkpoint) : undefined;
   } catch {

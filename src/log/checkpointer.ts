@@ -105,6 +105,8 @@ export class Checkpointer {
   async run(options: { readonly closing?: boolean } = {}): Promise<void> {
     const { disk, journal, queue, logs, states } = this.#parts;
     const closing = options.closing ?? false;
+    // What it says of the journal's file is then true.
+    await journal.started;
     // Nothing is accepted any more: once it is durable, all of it is committed, if nobody replicates it.
     if (closing) await journal.flush();
     const journalFile = journal.currentFileNumber;
@@ -147,6 +149,7 @@ export class Checkpointer {
           journalFile,
           journalLsn: this.#parts.journalLsn,
           journalChecksum: this.#parts.journalChecksum,
+          journalStarted: true,
         },
         rows,
       );

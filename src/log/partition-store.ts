@@ -3,7 +3,8 @@
  * writes checkpoints in the background, and closes cleanly.
  *
  * Order at opening, each step durable before the next: lock, meta.json, removal of the clean mark, recovery, a checkpoint
- * of what was found, a new journal file. Only then is a log handed out.
+ * of what was found, a new journal file, the checkpoint once more, which now says that the journal has begun. Only then is
+ * a log handed out.
  *
  * What can go wrong: DIRECTORY_MISSING, DIRECTORY_MISMATCH, DIRECTORY_LOCKED, CORRUPT_CHECKPOINT, CORRUPT_JOURNAL,
  * CORRUPT_LOG (files gone) at opening. Later, the first failed write or sync latches the store: `failed` is set, appends
@@ -12,7 +13,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Disk, Journal, JournalStats, SegmentStats } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
-import { CHECKPOINT_FILE, encodeCheckpoint } from '../journal/checkpoint.js';
+import { CHECKPOINT_FILE, type Checkpoint, encodeCheckpoint } from '../journal/checkpoint.js';
 import { encodeRelaxed, RecordType } from '../journal/journal-records.js';
 import { type LogState, logKey, newLogState } from '../journal/log-state.js';
 import { MappedSegments } from '../segment/mapped-segments.js';
@@ -115,6 +116,8 @@ export class Store {
   #refusal: Error | undefined;
   #closing: Promise<void> | undefined;
   #checkpointQueued = false;
+  /** While the first file of the journal is awaited. */
+  #noSpaceToStart: (() => void) | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
   private constructor(ground: StoreGround, options: StoreOptions, meta: DirectoryMeta, found: StoreRecovery) {
@@ -153,7 +156,8 @@ export class Store {
       onDurable: (ticket, directBytes) => this.#queue.onDurable(ticket, directBytes),
       onFailure: (error) => this.#fail(error),
       onSpace: (space) => {
-        this.#reserve.journalSpace = space;
+        if (this.#noSpaceToStart !== undefined && space !== 'enough') this.#noSpaceToStart();
+        else this.#reserve.journalSpace = space;
       },
     });
     this.#checkpointer = new Checkpointer({
@@ -194,7 +198,7 @@ export class Store {
       const cleanMark = await takeCleanMark(ground.disk);
       const found = await recoverStore(ground.disk, ground.path, meta, cleanMark, ground.bootId);
       const sequence = found.sequence + 1;
-      const checkpoint = encodeCheckpoint({
+      const checkpoint: Checkpoint = {
         sequence,
         directoryId: meta.directoryId,
         bootId: ground.bootId,
@@ -202,17 +206,36 @@ export class Store {
         journalLsn: found.journalEnd.lsn,
         journalChecksum: found.journalEnd.checksum,
         logs: [...found.states.values()],
-      });
+      };
       // Twice, so that the one before is of this opening as well. An older one would be of no use: the files that its part
-      // of the journal names may be gone, and after an unclean stop the generations went up without a record.
-      await ground.disk.replaceFile(CHECKPOINT_FILE, checkpoint, { keepPrevious: true });
-      await ground.disk.replaceFile(CHECKPOINT_FILE, checkpoint, { keepPrevious: true });
+      // of the journal names may be gone, and after an unclean stop the generations went up without a record. The second one
+      // says that the journal has begun, before anything is acknowledged: a journal that is not there then was lost.
+      const replace = (bytes: Buffer): Promise<void> =>
+        ground.disk.replaceFile(CHECKPOINT_FILE, bytes, { keepPrevious: true });
+      await replace(encodeCheckpoint(checkpoint));
       await ground.disk.removeFiles(found.setAside);
       const store = new Store(ground, options, meta, { ...found, sequence });
+      await store.#start(() => replace(encodeCheckpoint({ ...checkpoint, journalStarted: true })));
       await store.#reserve.restore();
       return store;
     } catch (error) {
-      await ground.disk.close();
+      await ground.disk.close().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Waits for the journal's first file, and marks that it is there. @throws VarveError DISK_FULL, DISK_FAILED */
+  async #start(mark: () => Promise<void>): Promise<void> {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#noSpaceToStart = () => reject(noSpaceToStart(this.#ground.path, this.options));
+        this.#journal.started.then(resolve, reject);
+      });
+      this.#noSpaceToStart = undefined;
+      await this.#exclusive(mark);
+    } catch (error) {
+      this.#fail(error);
+      await this.close().catch(() => undefined);
       throw error;
     }
   }
@@ -561,6 +584,13 @@ async function openProducers(ground: ProducersGround, segments: LogSegments): Pr
   await segments.removeBelow(ground.state.logStart);
   await producers.removeBelow(segments.list.all[0]!.base);
   return producers;
+}
+
+function noSpaceToStart(path: string, { journalFileBytes }: StoreOptions): VarveError {
+  return new VarveError(
+    'DISK_FULL',
+    `${path}: the disk is full: the journal's first file (journalFileBytes: ${journalFileBytes}) does not fit. Nothing is lost; free some space, then open it again`,
+  );
 }
 
 function isFull(error: unknown): boolean {

@@ -50,16 +50,23 @@ export async function recoverStore(
   cleanMark: number | undefined,
   bootId: string,
 ): Promise<StoreRecovery> {
+  const hasJournal = (await disk.readDirectory('')).some((entry) => entry.name === JOURNAL_DIRECTORY);
   const journalFiles = (await disk.readDirectory(JOURNAL_DIRECTORY))
     .map((entry) => entry.name)
     .filter((name) => parseJournalFileName(name) !== undefined);
   const numbers = journalFiles.map((name) => parseJournalFileName(name)!);
   const checkpoint = await loadCheckpoint(disk, path, meta, numbers);
   const states = await findLogs(disk, path, checkpoint);
+  const isClean = checkpoint !== undefined && cleanMark === checkpoint.sequence;
+  if (!hasJournal) {
+    // After a clean stop nothing of it is needed, and before the first checkpoint nothing was ever in it.
+    if (checkpoint !== undefined && !isClean) throw lostJournal(`${path}/${JOURNAL_DIRECTORY}/ is gone`);
+    await disk.makeDirectory(JOURNAL_DIRECTORY);
+  }
   const reader = new JournalReader(disk, JOURNAL_DIRECTORY, Buffer.from(meta.directoryId, 'hex'));
   const reports = new Map<string, RecoveryReport>();
   let end: JournalPosition | undefined;
-  if (checkpoint !== undefined && cleanMark === checkpoint.sequence) {
+  if (isClean) {
     for (const [key, state] of states) reports.set(key, cleanReport(state, checkpoint.sequence));
     end = checkBeginning(await reader.end(checkpoint.journalFile), checkpoint, path);
   } else {
@@ -72,7 +79,7 @@ export async function recoverStore(
     reports,
     sequence: checkpoint?.sequence ?? 0,
     journalEnd: end ?? atOpening,
-    nextJournalFile: Math.max(0, (checkpoint?.journalFile ?? 1) - 1, ...numbers) + 1,
+    nextJournalFile: Math.max(0, lastJournalFile(checkpoint), ...numbers) + 1,
     journalFiles,
     setAside: await findSetAside(disk, states),
   };
@@ -164,6 +171,7 @@ async function recoverLogs(
       fold.apply(record);
     }
   }
+  checkStarted(next.value, checkpoint, path);
   const end = checkBeginning(next.value, checkpoint, path);
   const resolved = new Map<string, ResolvedFiles>();
   const plans = new Map<string, RewritePlan>();
@@ -197,9 +205,36 @@ function checkBeginning(
   if (first === undefined || checkpoint === undefined) return end;
   const { journalFile, journalLsn } = checkpoint;
   if (first.fileNumber === journalFile || first.startLsn === journalLsn) return end;
-  throw new VarveError(
+  throw lostJournal(
+    `${path}/${JOURNAL_DIRECTORY}/${journalFileName(journalFile)} is gone or cannot be read, but ${journalFileName(first.fileNumber)} goes on from it`,
+  );
+}
+
+/**
+ * A checkpoint that was written after the journal had begun names a file that was on disk then. It is not recycled before a
+ * newer checkpoint is, so when it is not in use, something took it away.
+ * @throws VarveError CORRUPT_JOURNAL
+ */
+function checkStarted(end: JournalEnd | undefined, checkpoint: Checkpoint | undefined, path: string): void {
+  const first = end?.files[0]?.fileNumber;
+  if (checkpoint?.journalStarted !== true || first === checkpoint.journalFile) return;
+  const file = `${path}/${JOURNAL_DIRECTORY}/${journalFileName(checkpoint.journalFile)}`;
+  const goesOn = first === undefined ? '' : `, and ${journalFileName(first)} goes on from it`;
+  throw lostJournal(
+    `${file} is gone or cannot be read, though it was on disk when the checkpoint was written${goesOn}`,
+  );
+}
+
+/** The last file that may have been written without being found now. */
+function lastJournalFile(checkpoint: Checkpoint | undefined): number {
+  if (checkpoint === undefined) return 0;
+  return checkpoint.journalStarted === true ? checkpoint.journalFile : checkpoint.journalFile - 1;
+}
+
+function lostJournal(what: string): VarveError {
+  return new VarveError(
     'CORRUPT_JOURNAL',
-    `${path}/${JOURNAL_DIRECTORY}/${journalFileName(journalFile)} is gone or cannot be read, but ${journalFileName(first.fileNumber)} goes on from it. Acknowledged data may be in it, so nothing was dropped: restore the file from a backup, or replace this replica`,
+    `${what}. Acknowledged data may be in it, so nothing was dropped: restore it from a backup, or replace this replica`,
   );
 }
 

@@ -89,6 +89,7 @@ export class TwinJournalWriter {
   #syncs = 0;
   #syncMsTotal = 0;
   #fileRolls = 0;
+  #started = false;
   #directSyncs = 0;
   #directFlushes = 0;
   #directBytes = 0;
@@ -130,6 +131,11 @@ export class TwinJournalWriter {
 
   get currentFileNumber(): number {
     return this.#currentFileNumber;
+  }
+
+  /** The header of the first file is on disk. */
+  get started(): boolean {
+    return this.#started;
   }
 
   get logCount(): number {
@@ -222,6 +228,8 @@ export class TwinJournalWriter {
     await this.#syncFile();
     this.#filePosition = BLOCK_BYTES;
     this.#writtenBytes += BLOCK_BYTES;
+    this.#started = true;
+    this.report();
   }
 
   #asyncDeadline(): number {
@@ -413,7 +421,6 @@ export class TwinJournalWriter {
     this.#filePosition += paddedBytes;
     this.#file.bytes = Math.max(this.#file.bytes, this.#filePosition);
     this.#fileIsFresh = false;
-    this.#currentFileNumber = this.#file.number;
     this.#writtenBytes += bytes.length;
     // Early, because it is made slowly.
     if (this.#filePosition >= this.#file.bytes / 4) this.files.request(this.#file.number + 1);
@@ -425,6 +432,7 @@ export class TwinJournalWriter {
     // A sync that failed elsewhere ends all promises, this one included.
     this.#process.checkHealth();
     this.#durableLsn = this.#lsn;
+    this.#currentFileNumber = this.#file.number;
     this.#direct.marksDurable();
     this.#countSync(began);
     this.#becomeDurable();

@@ -14,6 +14,7 @@ import type {
   LogIdentity,
   SegmentFile,
 } from '../../src/disk/disk.js';
+import { JournalStart } from '../../src/disk/journal-start.js';
 import { STORED_RECORD_TYPE } from '../../src/disk/journal-format.js';
 import { VarveError } from '../../src/errors.js';
 import { TwinJournalWriter } from './twin-journal-writer.js';
@@ -30,6 +31,8 @@ interface Waiter {
 }
 
 export class TwinJournal implements Journal {
+  readonly started: Promise<void>;
+  readonly #start = new JournalStart();
   readonly #writer: TwinJournalWriter;
   readonly #options: JournalOptions;
   #lastTicket = 0;
@@ -44,6 +47,7 @@ export class TwinJournal implements Journal {
 
   constructor(process: TwinProcess, path: string, options: JournalOptions) {
     this.#options = options;
+    this.started = this.#start.promise;
     this.#writer = new TwinJournalWriter(process, path, options, (durable, failure, stopped, directBytes) =>
       this.#progress(durable, failure, stopped, directBytes),
     );
@@ -201,6 +205,7 @@ export class TwinJournal implements Journal {
 
   /** The waiters are settled before user code runs. */
   #progress(durable: number, failure: VarveError | undefined, stopped: boolean, directBytes: number): void {
+    this.#start.settle(this.#writer.started, failure, stopped);
     const moved = durable > this.#durableTicket;
     this.#durableTicket = durable;
     const due = this.#flushes.filter((waiter) => waiter.ticket <= durable);
