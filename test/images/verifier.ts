@@ -88,7 +88,8 @@ async function openLogs(store: Store, specs: readonly LogSpec[]): Promise<Map<st
 function forgottenDuplicate(name: string, log: Log, shown: Shown): string[] {
   const last = shown.batches.at(-1);
   if (last === undefined) return [];
-  const view = log.viewsFrom(last.base, 1, 'end').views.at(-1)!;
+  // Deletion may have left only its last records.
+  const view = log.viewsFrom(Math.max(last.base, log.start), 1, 'end').views.at(-1)!;
   const batch = Buffer.from(view.subarray(view.length - last.bytes));
   if (batch.readBigInt64BE(PRODUCER_ID_AT) < 0) return [];
   const { baseOffset } = log.appendProduced(batch, 0, batch.length, Math.max(log.lastEpoch, 0));
