@@ -24,7 +24,9 @@ import type { SegmentList } from '../segment/segment-list.js';
 import { AbortedRecords } from './aborted-records.js';
 import type { BatchLocator } from './batch-locator.js';
 import type { AbortedRange, ReadLimit, ReadOptions, ReadResult, ReadViewsResult } from './log.js';
+import { checkOffset, checkReadOptions, checkTimestamp } from './read-arguments.js';
 
+const NO_OPTIONS: ReadOptions = Object.freeze({});
 const DEFAULT_MAX_BYTES = 1024 * 1024;
 /** Of a segment that is walked over. */
 const WARM_BYTES = 1024 * 1024;
@@ -91,11 +93,11 @@ export class LogReader {
     return this.#locator.warm(offset, maxBytes, this.#limitOf(limit));
   }
 
-  async readViews(offset: number, options: ReadOptions): Promise<ReadViewsResult> {
+  async readViews(offset: number, options?: ReadOptions): Promise<ReadViewsResult> {
     return (await this.#find(offset, options)).result;
   }
 
-  async read(offset: number, options: ReadOptions): Promise<ReadResult> {
+  async read(offset: number, options?: ReadOptions): Promise<ReadResult> {
     const { result, files } = await this.#find(offset, options);
     const { views, nextOffset, highWatermark, abortedTransactions } = result;
     const aborted = abortedTransactions === undefined ? undefined : new AbortedRecords(abortedTransactions);
@@ -123,6 +125,7 @@ export class LogReader {
 
   async offsetForTimestamp(timestamp: number): Promise<{ offset: number; timestamp: number } | undefined> {
     const log = this.#log;
+    checkTimestamp(timestamp, log.name);
     // The log may go on, be cut, lose its oldest segments and be compacted meanwhile: the next segment is the one that holds
     // the next offset then.
     for (let next = log.start; next < log.highWatermark; ) {
@@ -231,8 +234,11 @@ export class LogReader {
     return { result, files: result.views.length > 0 ? this.#locator.files() : [] };
   }
 
-  async #find(offset: number, options: ReadOptions): Promise<FoundViews> {
-    if (limitFor(options) === 'committed') return this.#poll(offset, options, 'committed');
+  async #find(offset: number, options: ReadOptions | undefined): Promise<FoundViews> {
+    checkOffset(offset, this.#log.name);
+    if (options === undefined) return this.#poll(offset, NO_OPTIONS, 'committed');
+    checkReadOptions(options);
+    if (options.isolation !== 'read_committed') return this.#poll(offset, options, 'committed');
     const { result, files } = await this.#poll(offset, options, 'stable');
     const [first] = result.views;
     const aborted =
@@ -243,8 +249,8 @@ export class LogReader {
 
   async #poll(offset: number, options: ReadOptions, limit: ReadLimit): Promise<FoundViews> {
     const maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
-    const minBytes = Math.min(options.minBytes ?? 0, maxBytes);
     const maxWaitMs = options.maxWaitMs ?? 0;
+    const minBytes = Math.min(options.minBytes ?? (maxWaitMs > 0 ? 1 : 0), maxBytes);
     const cold = this.warm(offset, maxBytes, limit);
     if (cold !== undefined) {
       await cold;
@@ -302,19 +308,10 @@ export class LogReader {
   #checkRange(offset: number): void {
     const { name, start, end } = this.#log;
     if (offset >= start && offset <= end && Number.isInteger(offset)) return;
+    checkOffset(offset, name);
     throw new VarveError(
       'OFFSET_OUT_OF_RANGE',
       `${name}: offset ${offset} is outside the log, which holds [${start}, ${end}); read on from one of its ends`,
     );
   }
-}
-
-/** @throws VarveError INVALID_ARGUMENT */
-function limitFor({ isolation }: ReadOptions): ReadLimit {
-  if (isolation === undefined || isolation === 'read_uncommitted') return 'committed';
-  if (isolation === 'read_committed') return 'stable';
-  throw new VarveError(
-    'INVALID_ARGUMENT',
-    `isolation ${JSON.stringify(isolation)}: give 'read_uncommitted' or 'read_committed'`,
-  );
 }

@@ -28,9 +28,9 @@ export interface AppendedRange {
 export interface ReadOptions {
   /** At least one whole batch is returned even if it is larger. Default 1 MiB. */
   readonly maxBytes?: number;
-  /** Wait until this many bytes are there. Default 0: answer at once. */
+  /** Wait until this many bytes are there; 0: answer at once. Default: 1 when `maxWaitMs` is given, 0 otherwise. */
   readonly minBytes?: number;
-  /** … but no longer than this. Default 0. */
+  /** … but no longer than this. Default 0; Infinity waits for ever. */
   readonly maxWaitMs?: number;
   /**
    * 'read_committed' ends at the last stable offset, and `read` leaves records of aborted transactions out. Default
@@ -179,15 +179,15 @@ export interface Log extends LogView {
   /**
    * Zero-copy read below the high watermark, with long poll. Views stay valid for as long as they are held, also after
    * deletion and close; writing to one is forbidden.
-   * @throws VarveError OFFSET_OUT_OF_RANGE, CORRUPT_LOG for a damaged range, DISK_FAILED, CLOSED
+   * @throws VarveError INVALID_ARGUMENT, OFFSET_OUT_OF_RANGE, CORRUPT_LOG for a damaged range, DISK_FAILED, CLOSED
    */
   readViews(offset: number, options?: ReadOptions): Promise<ReadViewsResult>;
   /**
    * Decoded copies below the high watermark, with long poll.
-   * @throws VarveError OFFSET_OUT_OF_RANGE, CORRUPT_LOG for a damaged range, DISK_FAILED, CLOSED
+   * @throws VarveError INVALID_ARGUMENT, OFFSET_OUT_OF_RANGE, CORRUPT_LOG for a damaged range, DISK_FAILED, CLOSED
    */
   read(offset: number, options?: ReadOptions): Promise<ReadResult>;
-  /** First offset below the high watermark whose record timestamp is ≥ `timestamp`; undefined if there is none. */
+  /** First offset below the high watermark whose record timestamp is ≥ `timestamp`; undefined if there is none. @throws VarveError INVALID_ARGUMENT */
   offsetForTimestamp(timestamp: number): Promise<{ readonly offset: number; readonly timestamp: number } | undefined>;
 
   /**

@@ -72,6 +72,7 @@ import type { LogSegments } from './log-segments.js';
 import { verifyLog } from './log-verification.js';
 import type { LogOptions } from './options.js';
 import type { PartitionProducers, SnapshotWork } from './partition-producers.js';
+import { checkOffset } from './read-arguments.js';
 import { retentionPoint } from './retention.js';
 
 /** So that deletions do not crowd out a checkpoint, which waits for them. */
@@ -406,6 +407,7 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
 
   async deleteBefore(offset: number): Promise<void> {
     this.#checkAccepting();
+    checkOffset(offset, this.name);
     if (!Number.isInteger(offset) || offset < 0 || offset > this.#highWatermark) {
       throw new VarveError(
         'OFFSET_OUT_OF_RANGE',
@@ -467,12 +469,12 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
     return this.#reader.warm(offset, maxBytes, 'end');
   }
 
-  async readViews(offset: number, options: ReadOptions = {}): Promise<ReadViewsResult> {
+  async readViews(offset: number, options?: ReadOptions): Promise<ReadViewsResult> {
     this.checkOpen();
     return this.#reader.readViews(offset, options);
   }
 
-  async read(offset: number, options: ReadOptions = {}): Promise<ReadResult> {
+  async read(offset: number, options?: ReadOptions): Promise<ReadResult> {
     this.checkOpen();
     return this.#reader.read(offset, options);
   }

@@ -41,7 +41,7 @@ import type { LogOptions, StoreOptions } from './options.js';
 import { type LogHost, PartitionLog } from './partition-log.js';
 import { PartitionProducers, type ProducersGround } from './partition-producers.js';
 import { cleanReport, type RecoveryReport } from './recovery-report.js';
-import { resolveLogOptions, resolveStoreOptions } from './resolved-options.js';
+import { checkLogOptionNames, resolveLogOptions, resolveStoreOptions } from './resolved-options.js';
 import { recoverStore, type StoreRecovery } from './store-recovery.js';
 
 /** What a store stands on. Real directories: store.ts; the simulator brings its own. */
@@ -252,6 +252,7 @@ export class Store {
   async openLog(topic: string, partition: number, given: OpenLogOptions = {}): Promise<Log> {
     checkTopicName(topic);
     checkPartition(partition);
+    checkLogOptionNames(given);
     if (given.topicId !== undefined) checkTopicId(given.topicId);
     const options = resolveLogOptions(given);
     this.#checkAccepting();

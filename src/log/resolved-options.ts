@@ -3,6 +3,7 @@ import { VarveError } from '../errors.js';
 import { checkTrace } from '../disk/trace.js';
 import { checkOptionNames } from '../option-names.js';
 import { MAX_STORED_BATCH_BYTES } from '../record/limits.js';
+import { shown } from '../shown.js';
 import type { Cleanup, LogOptions, StoreOptions } from './options.js';
 
 const KIB = 1024;
@@ -103,16 +104,28 @@ export function resolveStoreOptions(given: Partial<StoreOptions>): StoreOptions 
   if (given.reserveBytes === undefined) options.reserveBytes = options.journalFileBytes + RESERVE_BESIDE_JOURNAL_BYTES;
   checkRanges(options, STORE_RANGES);
   checkTrace(options.trace);
-  checkRange('journalMaxBytes', options.journalMaxBytes, [
-    2 * options.journalFileBytes,
-    STORE_RANGES.journalMaxBytes[1],
-  ]);
+  checkJournalSize(options, given.journalMaxBytes === undefined);
   return Object.freeze(options);
+}
+
+/** While one file is written, the one before it may still be needed. */
+function checkJournalSize({ journalFileBytes, journalMaxBytes }: StoreOptions, isDefault: boolean): void {
+  const min = 2 * journalFileBytes;
+  if (journalMaxBytes >= min) return;
+  throw new VarveError(
+    'INVALID_ARGUMENT',
+    `journalMaxBytes ${journalMaxBytes}${isDefault ? ' (the default)' : ''}: give a whole number from ${min} to ${STORE_RANGES.journalMaxBytes[1]}, for at least two files of journalFileBytes, which is ${journalFileBytes}`,
+  );
+}
+
+/** @throws VarveError INVALID_ARGUMENT */
+export function checkLogOptionNames(given: unknown): void {
+  checkOptionNames(given, LOG_OPTION_NAMES);
 }
 
 /** @throws VarveError INVALID_ARGUMENT */
 export function resolveLogOptions(given: Partial<LogOptions>): LogOptions {
-  checkOptionNames(given, LOG_OPTION_NAMES);
+  checkLogOptionNames(given);
   const all: LogOptions = { ...DEFAULT_LOG_OPTIONS, ...withoutUndefined(given) };
   const names = Object.keys(DEFAULT_LOG_OPTIONS) as (keyof LogOptions)[];
   const options = Object.fromEntries(names.map((name) => [name, all[name]])) as unknown as LogOptions;
@@ -125,10 +138,10 @@ export function resolveLogOptions(given: Partial<LogOptions>): LogOptions {
     const allowed = CLEANUPS.map((name) => `'${name}'`).join(', ');
     throw new VarveError('INVALID_ARGUMENT', `cleanup ${JSON.stringify(options.cleanup)}: give one of ${allowed}`);
   }
-  if (!(minCleanableDirtyRatio >= 0 && minCleanableDirtyRatio <= 1)) {
+  if (typeof minCleanableDirtyRatio !== 'number' || !(minCleanableDirtyRatio >= 0 && minCleanableDirtyRatio <= 1)) {
     throw new VarveError(
       'INVALID_ARGUMENT',
-      `minCleanableDirtyRatio ${minCleanableDirtyRatio}: give a number from 0 to 1`,
+      `minCleanableDirtyRatio ${shown(minCleanableDirtyRatio)}: give a number from 0 to 1`,
     );
   }
   checkRanges(options, LOG_RANGES);
@@ -145,7 +158,7 @@ function checkRanges<K extends string>(
 
 function checkRange(name: string, value: number, [min, max]: Range): void {
   if (!Number.isInteger(value) || value < min || value > max) {
-    throw new VarveError('INVALID_ARGUMENT', `${name} ${value}: give a whole number from ${min} to ${max}`);
+    throw new VarveError('INVALID_ARGUMENT', `${name} ${shown(value)}: give a whole number from ${min} to ${max}`);
   }
 }
 

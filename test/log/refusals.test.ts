@@ -30,6 +30,11 @@ describe('arguments', () => {
     [{ clusterId: 'a node would refuse it!' }, /clusterId .*: use 1 to 64 characters/],
     [{ nodeId: 0 }, /nodeId 0/],
     [{ asyncMaxMs: 0 }, /asyncMaxMs 0: give a whole number from 1 to 60000/],
+    [{ asyncMaxMs: '50' }, /asyncMaxMs '50': give a whole number/],
+    [
+      { journalFileBytes: 2 ** 30 },
+      /journalMaxBytes 1073741824 \(the default\): .* from 2147483648 .*two files of journalFileBytes/,
+    ],
     [{ journalFileBytes: 2 ** 20, journalMaxBytes: 2 ** 20 }, /journalMaxBytes 1048576: .* from 2097152/],
   ])('the options %j are refused, and no directory is made', async (options, message) => {
     const path = join(temporaryDirectory(), 'data');
