@@ -6,6 +6,7 @@ import { VarveError } from '../errors.js';
 import { BatchBuilder } from '../record/batch-builder.js';
 import { codecFor } from '../record/codecs.js';
 import type { Compression, RecordInput } from '../record/types.js';
+import { didYouMean } from '../suggestion.js';
 import type { AppendedRange } from './log.js';
 
 /** Appends a finished batch. @throws VarveError */
@@ -116,6 +117,27 @@ export class EmbeddedAppends {
   }
 }
 
+const RECORD_FIELDS = ['key', 'value', 'headers', 'timestamp'];
+
+/** A misspelled field would be stored as null. `offset` is what a record that was read has besides. */
+function checkFields(record: RecordInput, at: number): void {
+  for (const name in record) {
+    switch (name) {
+      case 'key':
+      case 'value':
+      case 'headers':
+      case 'timestamp':
+      case 'offset':
+        continue;
+    }
+    if (!Object.hasOwn(record, name)) continue;
+    throw new VarveError(
+      'INVALID_ARGUMENT',
+      `append: record ${at}: there is no field "${name}"${didYouMean(name, RECORD_FIELDS)}`,
+    );
+  }
+}
+
 /** Callers without types: a string is iterable too, and its letters would be stored as empty records. */
 function checkRecords(records: unknown): void {
   if (!Array.isArray(records)) {
@@ -131,4 +153,5 @@ function checkRecords(records: unknown): void {
       `append: record ${at} is no object with key, value, headers and timestamp; wrap it: { value: … }`,
     );
   }
+  for (let i = 0; i < records.length; i++) checkFields(records[i] as RecordInput, i);
 }

@@ -26,6 +26,7 @@ import {
   RecordType,
 } from '../journal/journal-records.js';
 import type { LogState } from '../journal/log-state.js';
+import { checkOptionNames } from '../option-names.js';
 import type { EpochEnd, HardState } from '../raft/types.js';
 import { encodeControlBatch } from '../record/control-batch.js';
 import {
@@ -77,6 +78,7 @@ import { retentionPoint } from './retention.js';
 
 /** So that deletions do not crowd out a checkpoint, which waits for them. */
 const MAX_DELETED_SEGMENTS_PER_TURN = 32;
+const APPEND_OPTIONS = ['compression'];
 
 /** What a log needs of its store. */
 export interface LogHost {
@@ -500,15 +502,13 @@ export class PartitionLog implements Log, CommitTarget, CompactibleLog {
 
   // ---- embedded use ----
 
-  append(
-    records: readonly RecordInput[],
-    options: { readonly compression?: Compression } = {},
-  ): Promise<AppendedRange> {
+  append(records: readonly RecordInput[], options?: { readonly compression?: Compression }): Promise<AppendedRange> {
     return new Promise((resolve, reject) => {
+      if (options !== undefined) checkOptionNames(options, APPEND_OPTIONS);
       if (this.#compacted && Array.isArray(records)) checkRecordKeys(records, this.name);
       this.#queue.runWhenWritable(
         this.#flush,
-        () => this.#appends.append(records, options.compression ?? 'none').then(resolve, reject),
+        () => this.#appends.append(records, options?.compression ?? 'none').then(resolve, reject),
         reject,
       );
     });

@@ -13,6 +13,7 @@
 import { crc32c } from '../disk/addon.js';
 import { invariant, VarveError } from '../errors.js';
 import type { BatchBuffers } from './batch-buffers.js';
+import { shown } from '../shown.js';
 import { type BatchProducer, checkBatchProducer } from './batch-producer.js';
 import { codecFor } from './codecs.js';
 import {
@@ -101,7 +102,7 @@ export class BatchBuilder {
     const timestampDelta = count === 0 ? 0 : timestamp - this.#baseTimestamp;
     const keySize = lengthOf(key, 'key');
     const valueSize = lengthOf(value, 'value');
-    const headerBytes = headers === undefined || headers.length === 0 ? 1 : sizeOfHeaders(headers);
+    const headerBytes = headers === undefined ? 1 : sizeOfHeaders(headers);
 
     // A string's UTF-8 form is as long as the string if and only if all of it is ASCII. That is assumed; writing it
     // tells, and then the sizes are counted for real.
@@ -302,8 +303,12 @@ function writeBytes(buf: Buffer, pos: number, bytes: Uint8Array | string, size: 
 }
 
 function sizeOfHeaders(headers: readonly Header[]): number {
+  if (!Array.isArray(headers)) {
+    throw new VarveError('INVALID_ARGUMENT', `record headers ${shown(headers)}: give an array of { key, value }`);
+  }
   let size = sizeOfVarint(headers.length);
-  for (const { key, value } of headers) {
+  for (const header of headers as readonly Header[]) {
+    const { key, value } = header ?? {};
     if (typeof key !== 'string' || !(value === null || value instanceof Uint8Array)) {
       throw new VarveError('INVALID_ARGUMENT', 'record header: the key is a string, the value a Uint8Array or null');
     }

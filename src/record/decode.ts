@@ -12,6 +12,8 @@
  * mapped segment they must never be written to. `copy: true` copies the records of a batch once.
  */
 import { VarveError } from '../errors.js';
+import { shown } from '../shown.js';
+import { asBuffer } from './bytes.js';
 import { codecFor } from './codecs.js';
 import { DEFAULT_DECOMPRESSION_LIMITS, type DecompressionLimits } from './limits.js';
 import { BATCH_HEADER_BYTES, codecAt, compressionOf } from './record-batch.js';
@@ -44,29 +46,31 @@ interface Section {
  * @throws VarveError INVALID_ARGUMENT when the batch's codec has no synchronous decompression here
  */
 export function forEachRecord(
-  buf: Buffer,
+  bytes: Uint8Array,
   pos: number,
   limit: number,
   visit: RecordVisitor,
   options: DecodeOptions = {},
 ): number {
+  const buf = given(bytes);
   const size = checkBatch(buf, pos, limit, options);
-  const { bytes, start, end } = sectionSync(buf, pos, size, options);
-  visitRecords(buf, pos, bytes, start, end, visit);
+  const section = sectionSync(buf, pos, size, options);
+  visitRecords(buf, pos, section.bytes, section.start, section.end, visit);
   return pos + size;
 }
 
 /** As `forEachRecord`, for every codec. */
 export async function forEachRecordAsync(
-  buf: Buffer,
+  bytes: Uint8Array,
   pos: number,
   limit: number,
   visit: RecordVisitor,
   options: DecodeOptions = {},
 ): Promise<number> {
+  const buf = given(bytes);
   const size = checkBatch(buf, pos, limit, options);
-  const { bytes, start, end } = await sectionAsync(buf, pos, size, options);
-  visitRecords(buf, pos, bytes, start, end, visit);
+  const section = await sectionAsync(buf, pos, size, options);
+  visitRecords(buf, pos, section.bytes, section.start, section.end, visit);
   return pos + size;
 }
 
@@ -74,21 +78,21 @@ export async function forEachRecordAsync(
  * All records of the batch at `pos`.
  * @throws VarveError INVALID_ARGUMENT when the batch's codec has no synchronous decompression here
  */
-export function decodeBatch(buf: Buffer, pos = 0, limit = buf.length, options: DecodeOptions = {}): Record[] {
+export function decodeBatch(bytes: Uint8Array, pos = 0, limit = bytes?.length, options: DecodeOptions = {}): Record[] {
   const records: Record[] = [];
-  forEachRecord(buf, pos, limit, collector(records), options);
+  forEachRecord(bytes, pos, limit, collector(records), options);
   return records;
 }
 
 /** As `decodeBatch`, for every codec. */
 export async function decodeBatchAsync(
-  buf: Buffer,
+  bytes: Uint8Array,
   pos = 0,
-  limit = buf.length,
+  limit = bytes?.length,
   options: DecodeOptions = {},
 ): Promise<Record[]> {
   const records: Record[] = [];
-  await forEachRecordAsync(buf, pos, limit, collector(records), options);
+  await forEachRecordAsync(bytes, pos, limit, collector(records), options);
   return records;
 }
 
@@ -96,6 +100,12 @@ export async function decodeBatchAsync(
 export function isSyncDecodable(buf: Buffer, pos: number): boolean {
   const compression = compressionOf(codecAt(buf, pos));
   return compression === 'none' || (compression !== undefined && codecFor(compression).decompressSync !== undefined);
+}
+
+/** @throws VarveError INVALID_ARGUMENT */
+function given(bytes: Uint8Array): Buffer {
+  if (bytes instanceof Uint8Array) return asBuffer(bytes);
+  throw new VarveError('INVALID_ARGUMENT', `bytes ${shown(bytes)}: give a Uint8Array of record batches`);
 }
 
 function collector(records: Record[]): RecordVisitor {

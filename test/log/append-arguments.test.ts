@@ -4,7 +4,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { BatchBuilder, type Log, openStore, type Store } from '../../src/main.js';
+import {
+  BatchBuilder,
+  decodeBatch,
+  decodeBatchAsync,
+  forEachRecord,
+  type Log,
+  openStore,
+  type Store,
+} from '../../src/main.js';
 
 let directory: string;
 let store: Store;
@@ -96,4 +104,52 @@ test.each<[unknown, unknown, RegExp]>([
 ])('saveHardState(%j, %j) is refused', (state, done, message) => {
   expect(() => log.saveHardState(state as never, done as never)).toThrow(invalid(message));
   expect(log.hardState).toEqual({ term: 0, vote: 0 });
+});
+
+describe('append', () => {
+  test.each<[unknown, RegExp]>([
+    [{ valeu: 'a' }, /record 1: there is no field "valeu"; did you mean "value"/],
+    [{ value: 'a', timestmap: 5 }, /no field "timestmap"; did you mean "timestamp"/],
+    [{ value: 'a', headers: {} }, /record headers {}: give an array/],
+    [{ value: 'a', headers: null }, /record headers null: give an array/],
+    [{ value: 'a', headers: 'x' }, /record headers 'x': give an array/],
+    [{ value: 'a', headers: [null] }, /record header: the key is a string/],
+    [{ value: 5 }, /record value: give a Uint8Array/],
+  ])('refuses the record %j, and those beside it', async (record, message) => {
+    await expect(log.append([{ value: 'fine' }, record as object])).rejects.toEqual(invalid(message));
+    expect(await log.append([{ value: 'next' }])).toEqual({ baseOffset: 0, lastOffset: 0 });
+  });
+
+  test.each<[unknown, RegExp]>([
+    [{ compresion: 'gzip' }, /no option "compresion"; did you mean "compression"/],
+    [null, /options: give an object/],
+    ['gzip', /options: give an object/],
+  ])('refuses the options %j', async (options, message) => {
+    await expect(log.append([{ value: 'a' }], options as object)).rejects.toEqual(invalid(message));
+    expect(log.end).toBe(0);
+  });
+
+  test('takes records as they were read', async () => {
+    const headers = [{ key: 'h', value: Buffer.from('1') }];
+    await log.append([
+      { key: 'k', value: 'a', headers, timestamp: 7 },
+      { value: 'b', headers: [] },
+    ]);
+    const { records } = await log.read(0);
+    await log.append(records);
+    const again = (await log.read(2)).records;
+    expect(again).toEqual(records.map((record) => ({ ...record, offset: record.offset + 2 })));
+  });
+});
+
+test('a plain Uint8Array is decoded as a Buffer is', async () => {
+  const batch = batchOf('a', 'b');
+  const plain = new Uint8Array(batch);
+  expect(decodeBatch(plain)).toEqual(decodeBatch(batch));
+  expect(await decodeBatchAsync(plain)).toEqual(decodeBatch(batch));
+  for (const bytes of [undefined, 'text', [1]]) {
+    expect(() => decodeBatch(bytes as never)).toThrow(invalid(/give a Uint8Array/));
+    expect(() => forEachRecord(bytes as never, 0, 1, () => {})).toThrow(invalid(/give a Uint8Array/));
+    await expect(decodeBatchAsync(bytes as never)).rejects.toEqual(invalid(/give a Uint8Array/));
+  }
 });
