@@ -70,13 +70,13 @@ export function checkMeta(meta: DirectoryMeta, expected: ExpectedOwner, path: st
   if (expected.clusterId !== undefined && expected.clusterId !== meta.clusterId) {
     throw new VarveError(
       'DIRECTORY_MISMATCH',
-      `${path} belongs to cluster '${meta.clusterId}', not '${expected.clusterId}': point to the right directory, or correct the cluster id`,
+      `${path} belongs to cluster '${meta.clusterId}', not '${expected.clusterId}' (${META_FILE}): point to the right directory, or correct the cluster id`,
     );
   }
   if (expected.nodeId !== undefined && expected.nodeId !== meta.nodeId) {
     throw new VarveError(
       'DIRECTORY_MISMATCH',
-      `${path} belongs to node ${meta.nodeId}, not ${expected.nodeId}: point to the right directory, or correct the node id`,
+      `${path} belongs to node ${meta.nodeId}, not ${expected.nodeId} (${META_FILE}): point to the right directory, or correct the node id`,
     );
   }
 }

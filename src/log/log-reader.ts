@@ -155,7 +155,10 @@ export class LogReader {
         }
         const end = segment.checkedEnd(bytes, position, expected);
         if (baseOffsetAt(bytes, position) >= log.highWatermark) return undefined;
-        if (segment.maxTimestampIn(bytes, position) >= timestamp && !isControlAt(bytes, position)) {
+        const isYoung = segment.maxTimestampIn(bytes, position) >= timestamp && !isControlAt(bytes, position);
+        // A batch that is passed over says itself that it may be.
+        if (!isYoung) this.#checkCrc(bytes, position, end, [file]);
+        if (isYoung) {
           for (const record of await this.#decode(bytes, position, end, [file], true)) {
             if (record.timestamp >= timestamp && record.offset >= log.start) {
               return record.offset < log.highWatermark

@@ -113,6 +113,8 @@ class LogRecovery {
   readonly #cuts: CutBytes[] = [];
   readonly #setAside: string[];
   #rewrittenBytes = 0;
+  /** The first batch of the last scan with another epoch than it had when it was durable. */
+  #wrongEpoch: { readonly position: number; readonly offset: number } | undefined;
   readonly #rebuiltIndexes = new Set<string>();
 
   constructor(disk: Disk, directory: string, fold: LogFold, files: ResolvedFiles) {
@@ -213,16 +215,24 @@ class LogRecovery {
     boundaries.sort((a, b) => a.position - b.position);
 
     const indexes = new SegmentIndexes(segment.base, DEFAULT_INDEX_INTERVAL_BYTES);
+    const durableEpochs = EpochIndex.fromEntries(fold.epochs.entries);
     const damaged: DamagedRange[] = [];
     let at: ScanStart = { position: 0, offset: segment.base, epoch: this.#epochs.epochAt(segment.base - 1) };
     while (at.position < length) {
-      const scan = await this.#scan(segment, at, length, indexes);
-      at = scan.at;
+      const before = at;
+      const scan = await this.#scan(segment, at, length, indexes, durableEpochs);
+      // The CRC does not cover the epoch; what it was below the durable end is known.
+      const wrong = this.#wrongEpoch;
+      at = wrong === undefined ? scan.at : { ...wrong, epoch: before.epoch };
       if (at.position === length && at.offset === endOffset) break;
       const from = at.position;
       const resume = boundaries.find((boundary) => boundary.position > from) ?? { position: length, offset: endOffset };
       const why =
-        scan.end === 'complete' ? `its batches end at offset ${at.offset}, not at ${endOffset}` : faultText(scan.end);
+        wrong !== undefined
+          ? 'a batch has an epoch that the log never had there'
+          : scan.end === 'complete'
+            ? `its batches end at offset ${at.offset}, not at ${endOffset}`
+            : faultText(scan.end);
       damaged.push({
         from: Math.min(from, resume.position - 1),
         to: resume.position,
@@ -232,7 +242,9 @@ class LogRecovery {
       indexes.addEntry(at.position, at.offset);
     }
     await this.#saveIndexes(segment, indexes);
-    this.#push(segment, length, damaged, { ...this.#timesOf(segment, length), maxTimestamp: indexes.maxTimestamp });
+    // What lies in damage may be younger than everything that can be read.
+    const maxTimestamp = damaged.length === 0 ? { maxTimestamp: indexes.maxTimestamp } : {};
+    this.#push(segment, length, damaged, { ...this.#timesOf(segment, length), ...maxTimestamp });
     this.#at = { position: length, offset: endOffset, epoch: Math.max(at.epoch, this.#epochs.lastEpoch) };
     if (isLast) this.#lastIndexes = indexes;
   }
@@ -247,7 +259,7 @@ class LogRecovery {
     const { damaged } = this.#segments.at(-1)!;
     if (damaged === undefined) await this.#trim(segment, scan.at.position);
     this.#segments.pop();
-    const isWhole = this.#lastIndexes !== undefined || from.position === 0;
+    const isWhole = damaged === undefined && (this.#lastIndexes !== undefined || from.position === 0);
     this.#push(segment, scan.at.position, damaged ?? [], {
       ...this.#timesOf(segment, scan.at.position),
       ...(isWhole && { maxTimestamp: indexes.maxTimestamp }),
@@ -282,13 +294,18 @@ class LogRecovery {
     this.#at = { position: 0, offset: this.#fold.logStart, epoch: this.#epochs.lastEpoch };
   }
 
-  #scan(segment: SegmentName, start: ScanStart, limit: number, indexes: SegmentIndexes) {
+  /** `epochs`: those that every batch must have; without them new ones may begin. */
+  #scan(segment: SegmentName, start: ScanStart, limit: number, indexes: SegmentIndexes, epochs?: EpochIndex) {
+    this.#wrongEpoch = undefined;
     return scanSegment(
       this.#disk,
       this.#path(segment),
       start,
       limit,
       (position, size, baseOffset, lastOffset, epoch, maxTimestamp, bytes, at) => {
+        const known = epochs?.epochAt(baseOffset) ?? -1;
+        if (known >= 0 && known !== epoch) this.#wrongEpoch ??= { position, offset: baseOffset };
+        if (this.#wrongEpoch !== undefined) return;
         indexes.add(position, baseOffset, lastOffset, maxTimestamp);
         if (epoch > this.#epochs.lastEpoch) this.#epochs.append(epoch, baseOffset);
         this.#configurations.noteBatches(bytes, at, at + size);

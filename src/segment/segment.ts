@@ -198,6 +198,7 @@ export class Segment implements SegmentName, Evictable {
 
   /** For a segment whose largest timestamp is not known; it stays so where the batches cannot be read. */
   async findMaxTimestamp(): Promise<void> {
+    if (this.#damaged.length > 0) return;
     await this.prepareLookup();
     if (this.#indexes !== undefined) this.maxTimestamp = this.#indexes.maxTimestamp;
   }
