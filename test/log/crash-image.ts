@@ -51,9 +51,9 @@ export function crashImage(directory: string): string {
  * checkpoint are synced files.
  * @param durable the durable end of the logs that are flushed directly; of all logs in the directory
  */
-export function powerCutImage(directory: string, survives: () => boolean, durable = 0): string {
+export function powerCutImage(directory: string, survives: () => boolean, durable?: number): string {
   const copy = crashImage(directory);
-  const journal = durable === 0 ? [] : journalRecords(copy);
+  const journal = durable === undefined ? [] : journalRecords(copy);
   const file = join(copy, CHECKPOINT_FILE);
   const checkpoint = decodeCheckpoint(readFileSync(file), file);
   for (const name of readdirSync(copy)) {
@@ -72,7 +72,7 @@ export function powerCutImage(directory: string, survives: () => boolean, durabl
           record.partition === partition.partition &&
           record.segmentBaseOffset === segment.base,
       );
-      const direct = directlySynced(readFileSync(join(copy, name, entry)), records, durable);
+      const direct = directlySynced(readFileSync(join(copy, name, entry)), records, durable ?? 0);
       losePages(join(copy, name, entry), Math.max(row?.length ?? 0, direct), survives);
       if (row === undefined && direct === 0 && !survives()) rmSync(join(copy, name, entry));
     }
