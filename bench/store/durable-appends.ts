@@ -4,16 +4,17 @@
  * the embedded stores.
  */
 import { join } from 'node:path';
-import type { Log } from '../../src/main.js';
-import { openStore } from '../../src/main.js';
+import { type Log, openStore, type Store } from '../../src/main.js';
 import { inTurn, outstanding } from './clock.js';
 import type { PeerStore } from './peers.js';
-import { batchOfRecords, Values } from './records.js';
+import { batchOfRecords, encodedBatch, Values } from './records.js';
 import type { Check, OpenScenario, Scenario, Variant } from './scenario.js';
 import { WrittenFile } from './written-file.js';
 
 const RECORD_BYTES = 1024;
 const FILE_BYTES = 64 * 1024 * 1024;
+const FILL_BATCH_BYTES = 1024 * 1024 - 1024;
+const FILL_BYTES = 512 * 1024 * 1024;
 
 interface Shape {
   readonly name: string;
@@ -70,13 +71,14 @@ async function open(folder: string, shape: Shape, many: string, peers: readonly 
   const values = new Values(RECORD_BYTES);
   const store = await openStore(join(folder, 'store'), { create: true });
   const log = await store.openLog('appends', 0);
+  await fillJournal(store, log);
   const append = () => log.append(values.take(shape.records).map((value) => ({ value })));
   const file = new WrittenFile(join(folder, 'written'), FILE_BYTES);
   const encoded = batchOfRecords(shape.records, RECORD_BYTES, values);
   const variants: Variant[] = [
     { name: BARE, measure: (seconds) => inTurn(seconds, () => file.commit([encoded], encoded.length)) },
-    { name: LONE, measure: (seconds) => emptied(log, inTurn(seconds, append)) },
-    { name: many, measure: (seconds) => emptied(log, outstanding(seconds, shape.callers, append)) },
+    { name: LONE, measure: (seconds) => settled(store, log, inTurn(seconds, append)) },
+    { name: many, measure: (seconds) => settled(store, log, outstanding(seconds, shape.callers, append)) },
     ...peers.flatMap((peer) => peerVariants(peer, join(folder, peer.name), shape, values)),
   ];
   return {
@@ -110,9 +112,24 @@ function peerVariants(peer: PeerStore, file: string, shape: Shape, values: Value
   return peer.name === 'lmdb' ? [lone, side] : [lone];
 }
 
-/** What a measurement stored is deleted after it, so that rounds are alike. */
-async function emptied(log: Log, measured: Promise<number>): Promise<number> {
+/**
+ * Writes so much that the journal has files to recycle, as in a store that has run for a while: a file that is used for
+ * the first time is written with zeros before.
+ */
+async function fillJournal(store: Store, log: Log): Promise<void> {
+  const batch = encodedBatch(FILL_BATCH_BYTES);
+  for (let bytes = 0; bytes < FILL_BYTES; bytes += batch.length) {
+    await log.whenWritable();
+    log.appendProduced(batch, 0, batch.length, 0);
+    if (bytes % (16 * FILL_BATCH_BYTES) === 0) await log.flush();
+  }
+  await settled(store, log, Promise.resolve(0));
+}
+
+/** What a measurement stored is deleted after it, and its journal files are given back, so that rounds are alike. */
+async function settled(store: Store, log: Log, measured: Promise<number>): Promise<number> {
   const rate = await measured;
   await log.deleteBefore(log.end);
+  await store.checkpoint();
   return rate;
 }
