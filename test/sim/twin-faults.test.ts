@@ -120,7 +120,8 @@ function createSegment(side: Side, path: string): void {
   side.segments.push(side.disk.createSegment(path, { reserveBytes: 1024 * 1024 }));
 }
 
-test.each(faults)('$kind of $path fails once with $error', async ({ kind, path, error }) => {
+// The native disk meets its fault on a thread of its own: a run that waited for it in vain is made again.
+test.each(faults)('$kind of $path fails once with $error', { retry: 2 }, async ({ kind, path, error }) => {
   const root = fastTemporaryDirectory();
   onTestFinished(() => removeDirectory(root));
   const trace = new Trace();
