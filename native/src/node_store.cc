@@ -25,6 +25,7 @@ std::optional<Failure> Store::open(napi_env env, std::string root, StoreConfig c
   Store* raw = store.get();
   store->settled_wakeup_ = Wakeup::create(env, "varve.store", [raw](napi_env e) { raw->settle(e); });
   store->journal_wakeup_ = Wakeup::create(env, "varve.journal", [raw](napi_env e) { raw->report_progress(e); });
+  store->health_->listen([raw] { raw->journal_wakeup_->wake(); });
   store->self_ = store;
   // Hooks run in reverse order: added after the functions were made, this one joins the threads that call them before
   // the environment takes them away.
@@ -43,6 +44,7 @@ void Store::tear_down(void* data) {
   if (store->journal_) store->journal_->stop(false);
   store->stop_threads();
   store->journal_.reset();
+  store->health_->listen(nullptr);
   store->settled_wakeup_->abandon();
   store->journal_wakeup_->abandon();
   store->lock_.release();
@@ -132,6 +134,8 @@ void Store::finish_close() {
   journal_.reset();
   if (progress_ != nullptr) check(napi_delete_reference(env_, progress_), "napi_delete_reference");
   progress_ = nullptr;
+  // Views that outlive the store keep their segments, and those the health.
+  health_->listen(nullptr);
   settled_wakeup_->release();
   journal_wakeup_->release();
   lock_.release();
@@ -159,10 +163,7 @@ void Store::await_ticket(uint64_t ticket) {
   if (ticket > reported_ticket_) journal_wakeup_->hold(true);
 }
 
-void Store::fail(std::string message) {
-  health_->fail({FailureCode::disk_failed, std::move(message)});
-  if (journal_ && !journal_ended_) journal_wakeup_->wake();
-}
+void Store::fail(std::string message) { health_->fail({FailureCode::disk_failed, std::move(message)}); }
 
 void Store::stop_journal() {
   if (journal_ended_) return;

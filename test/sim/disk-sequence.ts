@@ -9,10 +9,20 @@ import type { Disk, FlushMode, Journal, JournalStats, SegmentFile } from '../../
 import { parseJournalFileName } from '../../src/disk/journal-format.js';
 import { JournalReader } from '../../src/disk/journal-reader.js';
 import { openDisk } from '../../src/disk/native-disk.js';
+import { Trace } from '../../src/disk/trace.js';
 import { Prng } from '../raft/prng.js';
 import { TwinDisk } from './twin-disk.js';
 import { TwinDirectory, TwinFileSystem, type TwinNode } from './twin-file-system.js';
-import { difference, fastTemporaryDirectory, filesOf, outcome, removeDirectory, settle, sizesOf } from './twin-pair.js';
+import {
+  difference,
+  fastTemporaryDirectory,
+  filesOf,
+  JournalWatch,
+  outcome,
+  removeDirectory,
+  settle,
+  sizesOf,
+} from './twin-pair.js';
 import { PromptScheduler } from './twin-schedulers.js';
 import type { TwinSegment } from './twin-segment.js';
 
@@ -79,6 +89,7 @@ class DiskSequence {
   readonly #root = fastTemporaryDirectory();
   readonly #fileSystem = new TwinFileSystem();
   #native!: Disk;
+  #watch!: JournalWatch;
   #twin!: TwinDisk;
   #segments: OpenSegment[] = [];
   #journal: OpenJournal | undefined;
@@ -103,7 +114,9 @@ class DiskSequence {
   }
 
   async #open(): Promise<void> {
-    this.#native = await openDisk(this.#root);
+    const trace = new Trace();
+    this.#native = await openDisk(this.#root, { trace });
+    this.#watch = new JournalWatch(trace);
     const scheduler = new PromptScheduler();
     this.#twin = new TwinDisk(this.#fileSystem, { scheduler, root: this.#root, processId: process.pid });
   }
@@ -428,7 +441,7 @@ class DiskSequence {
       if (native !== twin) return `journal statistics ${native} (native) and ${twin} (twin)`;
       const [last, expected] = [journal.nativeSays.at(-1), journal.twinSays.at(-1)];
       if (last !== expected) return `the native journal said '${last}' last, the twin's '${expected}'`;
-      return this.#sizeDifference();
+      return this.#watch.making() ?? this.#sizeDifference();
     });
     this.#check({ value: journal.native.currentFileNumber }, { value: journal.twin.currentFileNumber });
   }

@@ -7,6 +7,7 @@
 import { cpSync } from 'node:fs';
 import type { Disk } from '../../src/disk/disk.js';
 import { openDisk } from '../../src/disk/native-disk.js';
+import { Trace } from '../../src/disk/trace.js';
 import { ControlKind, type Log } from '../../src/log/log.js';
 import type { StoreOptions } from '../../src/log/options.js';
 import { type OpenLogOptions, Store } from '../../src/log/partition-store.js';
@@ -15,7 +16,16 @@ import { baseOffsetAt, batchSizeAt } from '../../src/record/record-batch.js';
 import { Prng } from '../raft/prng.js';
 import { TwinDisk } from './twin-disk.js';
 import { TwinFileSystem } from './twin-file-system.js';
-import { difference, fastTemporaryDirectory, filesOf, outcome, removeDirectory, settle, sizesOf } from './twin-pair.js';
+import {
+  difference,
+  fastTemporaryDirectory,
+  filesOf,
+  JournalWatch,
+  outcome,
+  removeDirectory,
+  settle,
+  sizesOf,
+} from './twin-pair.js';
 import { PromptScheduler } from './twin-schedulers.js';
 
 const KIB = 1024;
@@ -69,6 +79,7 @@ class StoreSequence {
   readonly #settings: readonly LogSettings[];
   #root = fastTemporaryDirectory();
   #fileSystem = new TwinFileSystem();
+  #watch!: JournalWatch;
   #native!: Side;
   #twin!: Side;
   #now = 1_700_000_000_000;
@@ -154,7 +165,9 @@ class StoreSequence {
     const scheduler = new PromptScheduler();
     const twin = new TwinDisk(this.#fileSystem, { scheduler, root: this.#root, processId: process.pid });
     this.#twin = await this.#openSide(closingAfter(twin, atRest));
-    this.#native = await this.#openSide(closingAfter(await openDisk(this.#root), () => this.#settleSizes()));
+    const trace = new Trace();
+    this.#watch = new JournalWatch(trace);
+    this.#native = await this.#openSide(closingAfter(await openDisk(this.#root, { trace }), () => this.#settleSizes()));
     for (const settings of this.#settings) await this.#openLog(settings);
     await this.#settle();
   }
@@ -321,12 +334,12 @@ class StoreSequence {
   async #settle(): Promise<void> {
     await settle(() => {
       const [native, twin] = [stateOf(this.#native), stateOf(this.#twin)];
-      return native === twin ? this.#sizeDifference() : `${native} (native) and ${twin} (twin)`;
+      return native === twin ? (this.#watch.making() ?? this.#sizeDifference()) : `${native} (native) and ${twin} (twin)`;
     });
   }
 
   async #settleSizes(): Promise<void> {
-    if (!this.#isKilling) await settle(() => this.#sizeDifference());
+    if (!this.#isKilling) await settle(() => this.#watch.making() ?? this.#sizeDifference());
   }
 
   #sizeDifference(): string | undefined {

@@ -393,10 +393,7 @@ export class TwinDisk implements Disk {
       return await run();
     } catch (error) {
       const failure = this.#error(error, path);
-      if ((error as TwinSystemError).syscall !== 'open' && !isFull(failure)) {
-        this.#process.fail(failure);
-        this.#journal?.report();
-      }
+      if ((error as TwinSystemError).syscall !== 'open' && !isFull(failure)) this.#process.fail(failure);
       throw failure;
     }
   }

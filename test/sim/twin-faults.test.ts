@@ -8,7 +8,16 @@ import { openDisk } from '../../src/disk/native-disk.js';
 import { type FailingKind, Trace } from '../../src/disk/trace.js';
 import { TwinDisk } from './twin-disk.js';
 import { TwinFileSystem } from './twin-file-system.js';
-import { difference, fastTemporaryDirectory, filesOf, outcome, removeDirectory, settle, sizesOf } from './twin-pair.js';
+import {
+  difference,
+  fastTemporaryDirectory,
+  filesOf,
+  JournalWatch,
+  outcome,
+  removeDirectory,
+  settle,
+  sizesOf,
+} from './twin-pair.js';
 import type { TwinOperation } from './twin-process.js';
 import { PromptScheduler } from './twin-schedulers.js';
 
@@ -38,14 +47,10 @@ const OPERATIONS: Readonly<Partial<Record<FailingKind, readonly TwinOperation[]>
   mkdir: ['make-directory'],
 };
 
-/**
- * Not here: the sync of a segment. It rejects on both sides and latches; but whether the native journal's onFailure tells of
- * it at once, or only with its next report, depends on what its thread has just done.
- */
 const PLACES: readonly (readonly [FailingKind, ...string[]])[] = [
   ['create', 'dir/a', 'dir/b.tmp', 'seg/0.log', FIRST, SECOND],
   ['write', 'dir/a', 'dir/b.tmp', 'dir/d', FIRST, SECOND],
-  ['sync-begin', 'dir/a', 'dir/b.tmp', 'dir/d', 'dir', FIRST, SECOND],
+  ['sync-begin', 'dir/a', 'dir/b.tmp', 'dir/d', 'dir', 'seg/0.log', FIRST, SECOND],
   ['rename', 'dir/b.tmp', 'dir/b'],
   ['unlink', 'dir/a'],
   ['truncate', 'dir/a'],
@@ -120,8 +125,7 @@ function createSegment(side: Side, path: string): void {
   side.segments.push(side.disk.createSegment(path, { reserveBytes: 1024 * 1024 }));
 }
 
-// The native disk meets its fault on a thread of its own: a run that waited for it in vain is made again.
-test.each(faults)('$kind of $path fails once with $error', { retry: 2 }, async ({ kind, path, error }) => {
+test.each(faults)('$kind of $path fails once with $error', async ({ kind, path, error }) => {
   const root = fastTemporaryDirectory();
   onTestFinished(() => removeDirectory(root));
   const trace = new Trace();
@@ -142,6 +146,7 @@ test.each(faults)('$kind of $path fails once with $error', { retry: 2 }, async (
   isArmed = true;
 
   const answers: string[] = [];
+  const watch = new JournalWatch(trace);
   for (const [name, step] of STEPS) {
     const [a, b] = [await outcome(() => step(native)), await outcome(() => step(twin))].map((each) =>
       JSON.stringify(each),
@@ -154,7 +159,7 @@ test.each(faults)('$kind of $path fails once with $error', { retry: 2 }, async (
       if (native.said !== twin.said) return `${answers.join('\n')}\n'${native.said}' (native), '${twin.said}' (twin)`;
       // A file that is not there may be one that failed to be made, or one whose turn is still to come.
       if (trace.injected !== (isArmed ? 0 : 1)) return `the fault was met ${trace.injected} times on the native disk`;
-      return difference(sizesOf(root), fileSystem.sizes());
+      return (isArmed ? watch.making() : undefined) ?? difference(sizesOf(root), fileSystem.sizes());
     });
   }
   if (isArmed || trace.injected !== 1) throw new Error(`the fault was met ${trace.injected} times; twin: ${!isArmed}`);

@@ -51,6 +51,7 @@ export class TwinJournal implements Journal {
     this.#writer = new TwinJournalWriter(process, path, options, (durable, failure, stopped, directBytes) =>
       this.#progress(durable, failure, stopped, directBytes),
     );
+    process.onFailure = () => this.#writer.report();
   }
 
   registerLog(identity: LogIdentity): number {
@@ -168,11 +169,6 @@ export class TwinJournal implements Journal {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
-  }
-
-  /** Something failed beside the journal. */
-  report(): void {
-    this.#writer.report();
   }
 
   /** Ends what goes on in the background, whether or not `close` could. For the disk. */

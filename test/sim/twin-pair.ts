@@ -5,7 +5,8 @@
  */
 import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import type { Trace, TraceEvent } from '../../src/disk/trace.js';
 import { VarveError } from '../../src/errors.js';
 
 /** Only so that a test that waits for something that never comes has an end. */
@@ -100,6 +101,40 @@ export async function settle(differs: () => string | undefined): Promise<void> {
     if (found === undefined) return;
     if (performance.now() > deadline) throw new Error(`the native disk never came to where the twin is: ${found}`);
   }
+}
+
+/**
+ * Whether the native journal is making a file. It does so in pieces, and gives the file up when something else fails or
+ * the disk is closed meanwhile; the twin makes it at once, and its size tells nothing.
+ */
+export class JournalWatch {
+  readonly #trace: Trace;
+  #making: TraceEvent | undefined;
+
+  constructor(trace: Trace) {
+    this.#trace = trace;
+  }
+
+  /** In words; undefined when none is being made. */
+  making(): string | undefined {
+    for (const event of this.#trace.take()) {
+      if (isBegun(event)) this.#making = event;
+      else if (this.#making !== undefined && isDone(event, this.#making)) this.#making = undefined;
+    }
+    return this.#making && `${this.#making.text || this.#making.path} is still being made`;
+  }
+}
+
+function isBegun({ kind, path, text }: TraceEvent): boolean {
+  if (kind === 'rename') return text.endsWith('.wal');
+  return (kind === 'create' || kind === 'open') && path.endsWith('.wal');
+}
+
+/** Its directory has been synced, or it is gone. Without a new name the file alone may be synced. */
+function isDone({ kind, path }: TraceEvent, begun: TraceEvent): boolean {
+  const name = begun.text || begun.path;
+  if (kind === 'unlink' || begun.kind === 'open') return path === name || path === dirname(name);
+  return kind === 'sync-end' && path === dirname(name);
 }
 
 /** Files that are renamed between the listing and the look at them are looked at again. */

@@ -57,6 +57,8 @@ export class TwinProcess {
   #underWay = 0;
   #idle: (() => void) | undefined;
   #failure: VarveError | undefined;
+  /** Hears of the first failure, in a turn of its own. */
+  onFailure: (() => void) | undefined;
 
   constructor(fileSystem: TwinFileSystem, scheduler: TwinScheduler, root: string, faults: TwinFaults | undefined) {
     this.fileSystem = fileSystem;
@@ -85,7 +87,9 @@ export class TwinProcess {
   }
 
   fail(error: VarveError): void {
-    this.#failure ??= error;
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    queueMicrotask(() => this.onFailure?.());
   }
 
   // ---- calls ----
