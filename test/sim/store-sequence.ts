@@ -334,7 +334,9 @@ class StoreSequence {
   async #settle(): Promise<void> {
     await settle(() => {
       const [native, twin] = [stateOf(this.#native), stateOf(this.#twin)];
-      return native === twin ? (this.#watch.making() ?? this.#sizeDifference()) : `${native} (native) and ${twin} (twin)`;
+      return native === twin
+        ? (this.#watch.making() ?? this.#sizeDifference())
+        : `${native} (native) and ${twin} (twin)`;
     });
   }
 
