@@ -1,5 +1,5 @@
 // House rules that a reader relies on: which way imports point, one place that loads the addon, one error type.
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -91,4 +91,16 @@ test('native code changes files through posix_file alone, so that a trace misses
   const files = readdirSync(folder).filter((file) => calls.test(readFileSync(join(folder, file), 'utf8')));
   // The lock holds nothing that anybody relies on after a crash; the trace makes the calls in posix_file's place.
   expect(files.sort()).toEqual(['directory_lock.cc', 'posix_file.cc', 'trace.cc', 'trace.h']);
+});
+
+/** What scripts/mutants.mjs asks of its table: else a mutant would be noticed as broken only when somebody runs them all. */
+test('each mutant of the store fits the present sources, and the tests named with it exist', async () => {
+  const { storeMutants } = (await import(join(root, 'test/mutants/store-mutants.mjs'))) as {
+    storeMutants: { name: string; file: string; changes: [string, string][]; killer: { files: string[] } }[];
+  };
+  for (const { name, file, changes, killer } of storeMutants) {
+    const text = readFileSync(join(root, file), 'utf8');
+    for (const [find] of changes) expect(text.split(find).length - 1, `${name} in ${file}: ${find}`).toBe(1);
+    for (const test of killer.files) expect(existsSync(join(root, test)), `${name}: ${test}`).toBe(true);
+  }
 });

@@ -1,19 +1,34 @@
 /**
- * Embedded appends: encodes records into a batch, waits for its turn, and resolves when the log's flush mode says that the
- * batch is acknowledged. Batches are appended in the order of the calls, even while earlier ones are being compressed.
+ * Embedded appends: waits while the log is throttled, encodes records into a batch, waits for its turn, and resolves when
+ * the log's flush mode says that the batch is acknowledged. Batches are appended in the order of the calls, even while
+ * earlier ones are being compressed.
  */
+import { checkRecordKeys } from '../compaction/key-check.js';
+import type { FlushMode } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
+import { checkOptionNames } from '../option-names.js';
 import { BatchBuilder } from '../record/batch-builder.js';
 import { codecFor } from '../record/codecs.js';
 import type { Compression, RecordInput } from '../record/types.js';
 import { didYouMean } from '../suggestion.js';
+import type { CommitQueue } from './commit-queue.js';
 import type { AppendedRange } from './log.js';
-
-/** Appends a finished batch. @throws VarveError */
-export type AppendBatch = (batch: Buffer) => AppendedRange;
+import type { LogOptions } from './options.js';
 
 /** About a tenth of a millisecond of work. */
 const MAX_BYTES_PER_TURN = 256 * 1024;
+const APPEND_OPTIONS = ['compression'];
+
+export interface EmbeddedAppendsParts {
+  /** For messages: topic and partition. */
+  readonly name: string;
+  readonly options: LogOptions;
+  readonly queue: CommitQueue;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Appends a finished batch. @throws VarveError */
+  readonly append: (batch: Buffer) => AppendedRange;
+}
 
 interface Waiter {
   readonly range: AppendedRange;
@@ -22,9 +37,9 @@ interface Waiter {
 }
 
 export class EmbeddedAppends {
-  readonly #append: AppendBatch;
-  /** Acknowledged when durable; otherwise as soon as they are stored. */
-  readonly #awaitDurable: boolean;
+  readonly #parts: EmbeddedAppendsParts;
+  readonly #flush: FlushMode;
+  readonly #compacted: boolean;
   readonly #builder = new BatchBuilder();
   /** In offset order. */
   #waiters: Waiter[] = [];
@@ -32,20 +47,31 @@ export class EmbeddedAppends {
   /** The latest append that is still being compressed: later ones queue up behind it. */
   #encoding: Promise<unknown> | undefined;
 
-  readonly #now: () => number;
-
-  constructor(append: AppendBatch, awaitDurable: boolean, now: () => number) {
-    this.#now = now;
-    this.#append = append;
-    this.#awaitDurable = awaitDurable;
+  constructor(parts: EmbeddedAppendsParts) {
+    this.#parts = parts;
+    this.#flush = parts.options.flush;
+    this.#compacted = parts.options.cleanup.includes('compact');
   }
 
-  async append(records: readonly RecordInput[], compression: Compression): Promise<AppendedRange> {
+  /** @see Log.append */
+  append(records: readonly RecordInput[], options?: { readonly compression?: Compression }): Promise<AppendedRange> {
+    return new Promise((resolve, reject) => {
+      if (options !== undefined) checkOptionNames(options, APPEND_OPTIONS);
+      if (this.#compacted && Array.isArray(records)) checkRecordKeys(records, this.#parts.name);
+      this.#parts.queue.runWhenWritable(
+        this.#flush,
+        () => this.#encode(records, options?.compression ?? 'none').then(resolve, reject),
+        reject,
+      );
+    });
+  }
+
+  async #encode(records: readonly RecordInput[], compression: Compression): Promise<AppendedRange> {
     // Before anything is built: records of an append that is refused must not stay for the next one.
     codecFor(compression);
     checkRecords(records);
     const builder = this.#builder;
-    const now = this.#now();
+    const now = this.#parts.now();
     try {
       for (const { timestamp, key, value, headers } of records) builder.append(timestamp ?? now, key, value, headers);
     } catch (error) {
@@ -67,10 +93,10 @@ export class EmbeddedAppends {
   }
 
   /** Everything from `offset` on was cut off. */
-  truncate(offset: number, name: string): void {
+  truncate(offset: number): void {
     const cut = this.#waiters.filter((waiter) => waiter.range.lastOffset >= offset);
     this.#waiters = this.#waiters.filter((waiter) => waiter.range.lastOffset < offset);
-    const message = `${name}: the append was cut off by a truncation at offset ${offset}`;
+    const message = `${this.#parts.name}: the append was cut off by a truncation at offset ${offset}`;
     for (const waiter of cut) waiter.reject(new VarveError('LOG_TRUNCATED', message));
   }
 
@@ -79,8 +105,8 @@ export class EmbeddedAppends {
   }
 
   #store(batch: Buffer): Promise<AppendedRange> | AppendedRange {
-    const range = this.#append(batch);
-    if (!this.#awaitDurable) return this.#turn(range, batch.length);
+    const range = this.#parts.append(batch);
+    if (this.#flush !== 'sync') return this.#turn(range, batch.length);
     return new Promise((resolve, reject) => this.#waiters.push({ range, resolve, reject }));
   }
 

@@ -38,7 +38,8 @@ import { checkFits, DiskReserve, makeRoomForOpening } from './disk-reserve.js';
 import type { Log } from './log.js';
 import { LogSegments } from './log-segments.js';
 import type { LogOptions, StoreOptions } from './options.js';
-import { type LogHost, PartitionLog } from './partition-log.js';
+import type { LogHost } from './log-host.js';
+import { PartitionLog } from './partition-log.js';
 import { PartitionProducers, type ProducersGround } from './partition-producers.js';
 import { cleanReport, type RecoveryReport } from './recovery-report.js';
 import { checkLogOptionNames, resolveLogOptions, resolveStoreOptions } from './resolved-options.js';
@@ -177,7 +178,7 @@ export class Store {
     this.#compactor = new Compactor({
       disk: ground.disk,
       options,
-      logs: () => this.#logs.values(),
+      logs: () => [...this.#logs.values()].map((log) => log.compaction),
       now: ground.now ?? Date.now,
       fail: (error) => this.#fail(error),
     });
@@ -377,6 +378,7 @@ export class Store {
       options,
       replicated,
       recovery: report,
+      close: (closing) => this.#exclusive(() => this.#closeLog(closing)),
     });
     this.#logs.set(key, log);
     return { log, wasRelaxed: state.relaxed };
@@ -420,7 +422,6 @@ export class Store {
       fail: (error) => this.#fail(error),
       exclusive: (run) => this.#exclusive(run),
       compact: (log) => this.#compactor.compact(log),
-      closeLog: (log) => this.#exclusive(() => this.#closeLog(log)),
     };
   }
 

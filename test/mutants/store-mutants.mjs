@@ -34,10 +34,10 @@ export const storeMutants = [
     file: 'src/log/partition-log.ts',
     changes: [
       [
-        `    this.#submitRecord(RecordType.HardState, encodeHardState(state), (error) => {
+        `    this.#journal.submit(RecordType.HardState, encodeHardState(state), (error) => {
       if (error === undefined) done();
     });`,
-        `    this.#submitRecord(RecordType.HardState, encodeHardState(state), () => {});
+        `    this.#journal.submit(RecordType.HardState, encodeHardState(state), () => {});
     queueMicrotask(done);`,
       ],
     ],
@@ -91,7 +91,7 @@ export const storeMutants = [
   {
     name: 'completion-of-an-older-generation',
     says: 'a completion is matched by its offset alone: bytes that were cut off make their successors durable',
-    file: 'src/log/partition-log.ts',
+    file: 'src/log/log-cursors.ts',
     changes: [
       [
         'if (generation !== this.#generation || end <= this.#durable) return false;',
@@ -125,14 +125,8 @@ export const storeMutants = [
   {
     name: 'epochs-kept-at-truncation',
     says: 'the leader-epoch index keeps the epochs of what was cut off',
-    file: 'src/log/partition-log.ts',
-    changes: [
-      [
-        `    this.#epochs.truncateTo(cut);
-    this.#producers`,
-        '    this.#producers',
-      ],
-    ],
+    file: 'src/log/log-cursors.ts',
+    changes: [['    this.epochs.truncateTo(cut);\n', '']],
     killer: { files: ['test/log/log-model.test.ts', 'test/log/append.test.ts', 'test/log/recovery.test.ts'] },
   },
   {
@@ -182,7 +176,7 @@ export const storeMutants = [
     name: 'dedupe-remembers-what-was-cut-off',
     says: 'producer state keeps batches that a truncation cut off, and answers their retries as duplicates',
     file: 'src/log/partition-log.ts',
-    changes: [['    this.#producers.truncate(cut);\n', '']],
+    changes: [['    this.producers.truncate(cut);\n', '']],
     killer: { files: ['test/log/producers.test.ts'] },
   },
   {
