@@ -14,6 +14,9 @@ namespace {
 // Relaxed records are written when this much is pending.
 constexpr uint64_t kWriteBytes = uint64_t{1} << 20;
 
+// Of a file: its header, and the block that ends it.
+constexpr uint64_t kBesideGroups = 2 * kJournalBlockBytes;
+
 // How long the thread looks for the next record before it sleeps, and how often in a row in vain.
 constexpr auto kLinger = std::chrono::microseconds(50);
 constexpr int kLingerCredit = 4;
@@ -43,7 +46,7 @@ Journal::Journal(JournalConfig config, Background& background, std::shared_ptr<H
       files_(config_.directory, config_.file_bytes, config_.spare_files, background, health_, notify_),
       current_file_(config_.first_file_number),
       direct_(config_.direct_flush_bytes),
-      group_(config_.directory_id, std::min(config_.max_group_bytes, config_.file_bytes - kJournalBlockBytes)),
+      group_(config_.directory_id, std::min(config_.max_group_bytes, config_.file_bytes - kBesideGroups)),
       lsn_(config_.start_lsn),
       durable_lsn_(config_.start_lsn),
       checksum_(config_.previous_checksum) {}
@@ -384,7 +387,7 @@ bool Journal::sync_is_due(bool group_asks) const {
 
 // A group larger than a whole file goes into a fresh one and makes it longer.
 std::optional<Failure> Journal::make_room() {
-  const bool fits = file_position_ + group_.padded_bytes() <= file_.bytes;
+  const bool fits = file_position_ + group_.padded_bytes() + kJournalBlockBytes <= file_.bytes;
   if (fits || file_position_ == kJournalBlockBytes) return std::nullopt;
   return roll();
 }
@@ -396,6 +399,12 @@ std::optional<Failure> Journal::roll() {
   }
   JournalFile next;
   if (auto failure = files_.take(file_.number + 1, next)) return failure;
+  JournalFileEnd end;
+  end.lsn = lsn_;
+  end.file_number = file_.number;
+  end.next_file_number = next.number;
+  end.previous_checksum = checksum_;
+  left_ = {std::move(file_), file_position_, end};
   file_ = std::move(next);
   file_position_ = kJournalBlockBytes;
   file_is_fresh_ = true;
@@ -414,10 +423,19 @@ std::optional<Failure> Journal::write_sealed() {
   }
   if (auto failure = group_.unreadable()) return failure;
   const uint64_t padded = group_.padded_bytes();
+  // A group that makes the file longer makes room for its end as well.
+  const uint64_t end_at = file_position_ + padded;
+  if (end_at + kJournalBlockBytes > file_.bytes) {
+    static const std::array<uint8_t, kJournalBlockBytes> kZeros{};
+    iovec zeros{const_cast<uint8_t*>(kZeros.data()), kZeros.size()};
+    if (const int error = write_all(file_.file, &zeros, 1, end_at); error != 0) {
+      return final_failure("write", file_.path, error);
+    }
+    file_.bytes = end_at + kJournalBlockBytes;
+  }
   checksum_ = group_.checksum();
   lsn_ += padded;
   file_position_ += padded;
-  file_.bytes = std::max(file_.bytes, file_position_);
   file_is_fresh_ = false;
   // Early, because it is made slowly.
   if (file_position_ >= file_.bytes / 4) files_.request(file_.number + 1);
@@ -430,6 +448,9 @@ std::optional<Failure> Journal::sync() {
   if (health_->failed()) return health_->failure();
   const auto began = Clock::now();
   if (const int error = sync_data(file_.file); error != 0) return final_failure("fdatasync", file_.path, error);
+  if (left_) {
+    if (auto failure = end_left_file()) return failure;
+  }
   // A sync that failed elsewhere in the store ends all promises, this one included.
   if (health_->failed()) return health_->failure();
   durable_lsn_ = lsn_;
@@ -449,6 +470,28 @@ std::optional<Failure> Journal::sync() {
   return std::nullopt;
 }
 
+// Everything written so far is on disk. Not before: the end of the file that was left says so.
+std::optional<Failure> Journal::end_left_file() {
+  LeftFile& left = *left_;
+  if (health_->failed()) return health_->failure();
+  left.end.durable_lsn = lsn_;
+  const auto block = std::make_unique<uint8_t[]>(kJournalBlockBytes);
+  encode_file_end(left.end, config_.directory_id, block.get());
+  iovec piece{block.get(), kJournalBlockBytes};
+  if (const int error = write_all(left.file.file, &piece, 1, left.position); error != 0) {
+    return final_failure("write", left.file.path, error);
+  }
+  const auto began = Clock::now();
+  if (const int error = sync_data(left.file.file); error != 0) {
+    return final_failure("fdatasync", left.file.path, error);
+  }
+  left_.reset();
+  const std::lock_guard lock(mutex_);
+  counters_.written_bytes += kJournalBlockBytes;
+  count_sync(began);
+  return std::nullopt;
+}
+
 // Under the mutex.
 void Journal::count_sync(Clock::time_point began) {
   const std::chrono::duration<double, std::micro> took = Clock::now() - began;
@@ -463,6 +506,7 @@ void Journal::finish(const std::optional<Failure>& failure) {
   taken_.clear();
   taken_next_ = 0;
   file_ = {};
+  left_.reset();
   {
     const std::lock_guard lock(mutex_);
     failure_ = failure;

@@ -11,6 +11,9 @@
 // Direct flush. A large run of batches of few segments is made durable by syncing those segments (direct_flush.h). The
 // durable mark that says so leads the next group, or a group of its own after `direct_mark_max_ms`.
 //
+// Files. A file that is full is synced before the next one is begun, and is told of it (JournalFileEnd) when groups of the
+// next one are on disk, before those count as durable. So no acknowledged record lies in a file that nothing names.
+//
 // Failure. The first failed write or sync is final: nothing is durable afterwards, nothing is retried.
 #pragma once
 
@@ -130,6 +133,7 @@ class Journal {
   std::optional<Failure> roll();
   std::optional<Failure> write_sealed();
   std::optional<Failure> sync();
+  std::optional<Failure> end_left_file();
   void count_sync(Clock::time_point began);
   bool sync_is_due(bool group_asks) const;
   void finish(const std::optional<Failure>& failure);
@@ -181,6 +185,13 @@ class Journal {
   int linger_credit_ = 0;
   Clock::time_point synced_at_{};
   bool file_is_fresh_ = false;  // its header goes with the next group
+  // The file before, until it says that this one is on disk.
+  struct LeftFile {
+    JournalFile file;
+    uint64_t position;
+    JournalFileEnd end;
+  };
+  std::optional<LeftFile> left_;
   uint64_t lsn_;
   uint64_t durable_lsn_;
   uint32_t checksum_;

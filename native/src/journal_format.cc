@@ -16,6 +16,12 @@ void encode_file_header(JournalFileHeader header, uint8_t* block) {
   std::memcpy(block + kCrcAt, &crc, sizeof crc);
 }
 
+void encode_file_end(JournalFileEnd end, const Identity& directory_id, uint8_t* block) {
+  end.checksum = crc32c(&end, offsetof(JournalFileEnd, checksum), group_seed(directory_id, end.file_number, end.lsn));
+  std::memset(block, 0, kJournalBlockBytes);
+  std::memcpy(block, &end, sizeof end);
+}
+
 uint32_t group_seed(const Identity& directory_id, uint64_t file_number, uint64_t lsn) {
   uint8_t bytes[32];
   std::memcpy(bytes, directory_id.data(), 16);

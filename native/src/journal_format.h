@@ -28,6 +28,16 @@
 // byte is hashed once. Since number and LSN seed it, a stale group of a recycled file cannot be taken for a new one, and
 // since each group names the one before it, none can be missing unseen.
 //
+// A file that was left for the next one gets a block of its own behind its last group, once groups of the next file are on
+// disk and before anybody is told of them. It says how far: who finds the block and not those groups knows that they were
+// lost. It is no part of the chain and has no LSN.
+//
+//   end of file (4096 bytes, zeros after the 48)
+//    0 magic "VEND"                   16 file number u64          40 checksum of the file's last group u32
+//    4 version u16                    24 next file number u64     44 checksum: as a group's, of the 44 bytes before
+//    6 length u16 (48)                32 durable LSN u64, in the next file
+//    8 LSN u64, where this file ends
+//
 // "durable LSN" is how far the journal was known to be on disk when the group was written. A bad group at LSN x is a torn
 // write unless some later group says that x was durable; then it is corruption.
 #pragma once
@@ -42,6 +52,7 @@ namespace varve {
 constexpr size_t kJournalBlockBytes = 4096;
 constexpr uint32_t kFileMagic = 0x4c415756;   // "VWAL"
 constexpr uint32_t kGroupMagic = 0x50524756;  // "VGRP"
+constexpr uint32_t kFileEndMagic = 0x444e4556;  // "VEND"
 constexpr uint16_t kJournalVersion = 1;
 constexpr uint16_t kStoredRecordType = 1;
 // A header without payload: everything up to `position` of the segment, and so up to `last offset`, is durable there.
@@ -76,6 +87,20 @@ struct JournalGroupHeader {
 static_assert(sizeof(JournalGroupHeader) == 48);
 static_assert(offsetof(JournalGroupHeader, checksum) == 44);
 
+struct JournalFileEnd {
+  uint32_t magic = kFileEndMagic;
+  uint16_t version = kJournalVersion;
+  uint16_t end_bytes = 48;
+  uint64_t lsn = 0;
+  uint64_t file_number = 0;
+  uint64_t next_file_number = 0;
+  uint64_t durable_lsn = 0;
+  uint32_t previous_checksum = 0;
+  uint32_t checksum = 0;
+};
+static_assert(sizeof(JournalFileEnd) == 48);
+static_assert(offsetof(JournalFileEnd, checksum) == 44);
+
 struct JournalRecordHeader {
   uint32_t crc = 0;
   uint32_t length = 0;
@@ -100,6 +125,9 @@ constexpr uint64_t padded_to_block(uint64_t bytes) {
 
 // Writes the header's 4096 bytes, CRC included, to `block`.
 void encode_file_header(JournalFileHeader header, uint8_t* block);
+
+// Writes the end's 4096 bytes, checksum included, to `block`.
+void encode_file_end(JournalFileEnd end, const Identity& directory_id, uint8_t* block);
 
 // What a group's checksum starts from.
 uint32_t group_seed(const Identity& directory_id, uint64_t file_number, uint64_t lsn);

@@ -13,9 +13,12 @@ export const DURABLE_MARK_RECORD_TYPE = 6;
 
 const FILE_MAGIC = 0x4c415756; // "VWAL"
 const GROUP_MAGIC = 0x50524756; // "VGRP"
+const FILE_END_MAGIC = 0x444e4556; // "VEND"
 const VERSION = 1;
 const FILE_HEADER_BYTES = 48;
 const FILE_CRC_AT = 44;
+const FILE_END_BYTES = 48;
+const FILE_END_CHECKSUM_AT = 44;
 const GROUP_HEADER_BYTES = 48;
 const GROUP_CHECKSUM_AT = 44;
 const RECORD_HEADER_BYTES = 80;
@@ -26,6 +29,18 @@ export interface JournalFileHeader {
   readonly startLsn: number;
   readonly directoryId: Buffer;
   /** Checksum of the group before the file's first one. */
+  readonly previousChecksum: number;
+}
+
+/** The block behind the last group of a file that was left for the next one. */
+export interface JournalFileEnd {
+  /** Where the next file starts. */
+  readonly lsn: number;
+  readonly fileNumber: number;
+  readonly nextFileNumber: number;
+  /** How far the next file was on disk when this was written. */
+  readonly durableLsn: number;
+  /** Of the file's last group. */
   readonly previousChecksum: number;
 }
 
@@ -85,6 +100,24 @@ export function decodeFileHeader(block: Buffer, file: string): JournalFileHeader
     startLsn: readUint64(block, 16),
     directoryId: Buffer.from(block.subarray(24, 40)),
     previousChecksum: block.readUInt32LE(40),
+  };
+}
+
+/** @returns undefined when these are no bytes of a whole, right one of this directory */
+export function decodeFileEnd(bytes: Buffer, directoryId: Uint8Array): JournalFileEnd | undefined {
+  if (bytes.length < FILE_END_BYTES || bytes.readUInt32LE(0) !== FILE_END_MAGIC) return undefined;
+  if (bytes.readUInt16LE(4) !== VERSION || bytes.readUInt16LE(6) !== FILE_END_BYTES) return undefined;
+  const lsn = readUint64(bytes, 8);
+  const fileNumber = readUint64(bytes, 16);
+  if (!Number.isSafeInteger(lsn) || !Number.isSafeInteger(fileNumber)) return undefined;
+  const checksum = crc32c(bytes, 0, FILE_END_CHECKSUM_AT, groupSeed(directoryId, fileNumber, lsn));
+  if (checksum !== bytes.readUInt32LE(FILE_END_CHECKSUM_AT)) return undefined;
+  return {
+    lsn,
+    fileNumber,
+    nextFileNumber: readUint64(bytes, 24),
+    durableLsn: readUint64(bytes, 32),
+    previousChecksum: bytes.readUInt32LE(40),
   };
 }
 

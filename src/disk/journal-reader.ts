@@ -6,7 +6,8 @@
  *
  *   a later file continues from a later LSN                     → CORRUPT_JOURNAL: what lies between was durable once
  *   a later group in the file says that this LSN was durable    → CORRUPT_JOURNAL
- *   neither                                                     → a torn write, or simply the end; dropped whole
+ *   the end of a file says that the next one was durable so far → CORRUPT_JOURNAL
+ *   none of them                                                → a torn write, or simply the end; dropped whole
  *
  * A file without a header of its own number is unused: fresh, or recycled and not yet written. (The header travels with
  * the first group; if it alone is unreadable, a valid first group stands in for it.) Rot in the very last group can't be
@@ -15,9 +16,12 @@
 import { VarveError } from '../errors.js';
 import type { Disk } from './disk.js';
 import {
+  decodeFileEnd,
   decodeFileHeader,
   decodeGroup,
   JOURNAL_BLOCK_BYTES,
+  journalFileName,
+  type JournalFileEnd,
   type JournalGroupHeader,
   type JournalRecord,
   paddedToBlock,
@@ -61,6 +65,12 @@ interface ChainFile {
   readonly previousChecksum: number;
 }
 
+interface FoundEnd {
+  readonly end: JournalFileEnd;
+  /** Of the file whose end it is. */
+  readonly path: string;
+}
+
 export class JournalReader {
   readonly #disk: ReadableDisk;
   readonly #directory: string;
@@ -100,6 +110,7 @@ export class JournalReader {
     const files: JournalFileRange[] = [];
     let lsn = first.startLsn;
     let checksum = first.previousChecksum;
+    let left: FoundEnd | undefined;
     for (const [index, file] of chain.entries()) {
       const next = chain[index + 1];
       const window = new FileWindow(this.#disk, file.path);
@@ -120,10 +131,14 @@ export class JournalReader {
         checksum = header.checksum;
       }
       files.push({ fileNumber: file.fileNumber, startLsn: file.startLsn, endLsn: lsn });
+      const position = JOURNAL_BLOCK_BYTES + (lsn - file.startLsn);
+      const end = decodeFileEnd(await window.bytes(position, JOURNAL_BLOCK_BYTES), this.#directoryId);
+      if (end?.fileNumber === file.fileNumber && end.lsn === lsn) left = { end, path: file.path };
       if (next !== undefined && (next.startLsn !== lsn || next.previousChecksum !== checksum)) {
         throw this.#corrupt(next.path, 0, `it does not follow where ${file.path} ends`);
       }
     }
+    if (left !== undefined) this.#refuseMissing(left, lsn);
     return { lsn, checksum, files };
   }
 
@@ -190,7 +205,13 @@ export class JournalReader {
   ): Promise<void> {
     const end = Math.min(await window.fileBytes(), limit);
     for (let at = position + JOURNAL_BLOCK_BYTES; at < end; at += JOURNAL_BLOCK_BYTES) {
-      const claimed = peekGroupHeader(await window.bytes(at, JOURNAL_BLOCK_BYTES), 0);
+      const block = await window.bytes(at, JOURNAL_BLOCK_BYTES);
+      const end = decodeFileEnd(block, this.#directoryId);
+      // A file is left only when all of it is on disk.
+      if (end?.fileNumber === fileNumber && (lsn === undefined || end.lsn === lsn + (at - position))) {
+        throw this.#corrupt(window.path, position, `the end of the file, at position ${at}, says that it was on disk`);
+      }
+      const claimed = peekGroupHeader(block, 0);
       if (claimed?.fileNumber !== fileNumber) continue;
       const missing = lsn ?? claimed.lsn - (at - position);
       if (claimed.lsn !== missing + (at - position) || claimed.durableLsn <= missing) continue;
@@ -198,6 +219,13 @@ export class JournalReader {
         throw this.#corrupt(window.path, position, `a later group, at position ${at}, says that it was on disk`);
       }
     }
+  }
+
+  /** The chain ends at `lsn`. */
+  #refuseMissing({ end, path }: FoundEnd, lsn: number): void {
+    if (lsn >= end.durableLsn) return;
+    const file = `${this.#directory}/${journalFileName(end.nextFileNumber)}`;
+    throw this.#corrupt(file, JOURNAL_BLOCK_BYTES + (lsn - end.lsn), `${path} says at its end that it was on disk`);
   }
 
   #corrupt(path: string, position: number, reason: string): VarveError {

@@ -86,7 +86,7 @@ let several: Files;
 
 beforeAll(async () => {
   single = await write({ fileBytes: 64 * KIB, payloadBytes: 100, count: 4 });
-  several = await write({ fileBytes: 16 * KIB, payloadBytes: 3000, count: 8 });
+  several = await write({ fileBytes: 20 * KIB, payloadBytes: 3000, count: 8 });
 });
 
 test('an undamaged journal reads back whole, file by file, and says where it ends', async () => {
@@ -178,9 +178,54 @@ test('header and first group both unreadable are corruption when later groups or
   await expect(read(middle)).rejects.toThrow(corrupt);
 });
 
+/** Where the block is that ends the second of `several`, and says that the third one's first group is on disk. */
+const END_AT = 4 * 4096;
+
+test('a file that the end of the one before names is missed: gone, not in use, or without a group that was on disk', async () => {
+  const gone = copyOf(several);
+  gone.delete(3);
+  await expect(read(gone)).rejects.toThrow(/00003\.wal: no valid group at position 4096, but .*00002\.wal says/);
+  const unused = copyOf(several);
+  unused.get(3)!.fill(0);
+  await expect(read(unused)).rejects.toThrow(corrupt);
+  const empty = copyOf(several);
+  empty.get(3)!.fill(0, 4096);
+  await expect(read(empty)).rejects.toThrow(corrupt);
+  // The last group of it came after that.
+  const torn = copyOf(several);
+  torn.get(3)!.fill(0, 8192);
+  expect((await read(torn)).epochs).toHaveLength(7);
+});
+
+test('the end of a file is right in every byte, or it is none', async () => {
+  for (let byte = 0; byte < 48; byte++) {
+    const files = copyOf(several);
+    files.delete(3);
+    files.get(2)![END_AT + byte]! ^= 1;
+    expect((await read(files)).epochs, `byte ${byte}`).toHaveLength(6);
+  }
+});
+
+test('a file whose last groups are bad was whole when its end was written', async () => {
+  const files = copyOf(several);
+  files.delete(3);
+  files.get(2)![END_AT - 4096]! ^= 1;
+  await expect(read(files)).rejects.toThrow(/the end of the file, at position 16384/);
+});
+
+test('an end of an older life of the file, or of another directory, means nothing', async () => {
+  const files = copyOf(several);
+  files.delete(3);
+  const [first, second] = [files.get(1)!, files.get(2)!];
+  first.copy(second, END_AT, END_AT, END_AT + 4096);
+  expect((await read(files)).epochs).toHaveLength(6);
+});
+
 test('a file that is torn in its header and first group, the last of the chain, is dropped', async () => {
   const { groups } = await read(several);
   const files = copyOf(several);
+  // The file before does not name it yet.
+  files.get(2)!.fill(0, END_AT);
   const lastFile = files.get(3)!;
   // Only its first group was ever written.
   lastFile.fill(0, groups.at(-1)!.position);

@@ -127,7 +127,7 @@ test('whatever is submitted, in whatever mode, is read back: same logs, same ord
 
 test('a small file is rolled many times, and its files are one chain', async () => {
   const { disk } = await temporaryDisk();
-  const { journal, durable } = await openTestJournal(disk, { fileBytes: 16 * KIB });
+  const { journal, durable } = await openTestJournal(disk, { fileBytes: 20 * KIB });
   const log = journal.registerLog(TOPIC);
   for (let i = 0; i < 60; i++) await durable(journal.append(log, 2, 0, i, Buffer.alloc(3000, i), 'sync'));
   expect(journal.currentFileNumber).toBe(20);
@@ -138,7 +138,7 @@ test('a small file is rolled many times, and its files are one chain', async () 
 
 test('recycled files are reused, keep the disk small, and leave nothing of their old life in the chain', async () => {
   const { disk } = await temporaryDisk();
-  const { journal, durable } = await openTestJournal(disk, { fileBytes: 16 * KIB });
+  const { journal, durable } = await openTestJournal(disk, { fileBytes: 20 * KIB });
   const log = journal.registerLog(TOPIC);
   let recycled = 0;
   for (let i = 0; i < 90; i++) {

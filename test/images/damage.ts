@@ -139,17 +139,28 @@ function firstChange(old: Buffer, bytes: Buffer): number {
 
 /**
  * The documented limit: what is gone is the end of the journal, so that nothing which is left says that it was ever there.
- * In the last file of the chain, that is damage to the last group, and whatever takes all groups from one on.
+ * In the last file of the chain, that is damage to the last group, and whatever takes all groups from one on; but not
+ * groups that the end of the file before says were on disk.
  */
 export function isJournalEnd({ kind, left, path, fileKind, first }: Damage, recording: Recording): boolean {
   if (fileKind !== 'wal') return false;
   const files = recording.left[left];
   const used = [...files].filter(([name, bytes]) => name.endsWith('.wal') && inUse(name, bytes));
-  const [name, bytes] = used.sort(([a], [b]) => (a < b ? -1 : 1)).at(-1)!;
+  const inOrder = used.sort(([a], [b]) => (a < b ? -1 : 1));
+  const [name, bytes] = inOrder.at(-1)!;
   if (name !== path) return false;
+  if (first < promisedIn(inOrder.at(-2)?.[1])) return false;
   if (kind === 'truncate' || kind === 'remove' || kind === 'stale file') return true;
   const last = groupsOf(bytes).at(-1);
   return last === undefined || first >= last.from;
+}
+
+/** Up to which position the last file was on disk when this one, the file before, was ended; 0: it does not say. */
+function promisedIn(before: Buffer | undefined): number {
+  const at = before === undefined ? undefined : groupsOf(before).at(-1)?.to;
+  if (before === undefined || at === undefined || before.toString('latin1', at, at + 4) !== 'VEND') return 0;
+  if (before.readBigUInt64LE(at + 16) !== before.readBigUInt64LE(8)) return 0;
+  return PAGE + Number(before.readBigUInt64LE(at + 32) - before.readBigUInt64LE(at + 8));
 }
 
 /** Its header names it: otherwise it is a file for later. */

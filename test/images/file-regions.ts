@@ -42,6 +42,7 @@ const BATCH_FIELDS = [
 ] as const;
 const GROUP_HEADER = 48;
 const RECORD_HEADER = 80;
+const FILE_END = 48;
 
 /** Bytes [from, to) of a file. */
 export interface Region {
@@ -144,6 +145,7 @@ function groupRegions(bytes: Buffer, random: Random): Region[] {
     { name: 'payload', from: from + GROUP_HEADER + RECORD_HEADER, to: contentEnd },
     { name: 'padding', from: contentEnd, to },
     { name: 'last group', from: last.from, to: last.contentEnd },
+    { name: 'end of the file', from: last.to, to: last.to + FILE_END },
     { name: 'behind the last group', from: last.to, to: bytes.length },
   );
   if (groups.length > 1) regions.push({ name: 'older group', from: groups[0]!.from, to: last.from });

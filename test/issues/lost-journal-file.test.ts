@@ -1,11 +1,13 @@
 // The checkpoint of an opening names the first journal file before that file is there, so "named, and not in use" is what a
 // crash between the two leaves. It was taken for that for ever after: a journal file that was removed, zeroed or cut to
 // nothing while it held the only copy of acknowledged records ended the log before them, without a word.
-import { readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+// The same went for a file that the journal had begun after the last checkpoint, when it was the last one: nothing named it.
+import { readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { journalFileName } from '../../src/disk/journal-format.js';
 import { CHECKPOINT_FILE, type Checkpoint, decodeCheckpoint } from '../../src/journal/checkpoint.js';
+import { inspectDirectory } from '../../src/inspect/inspect-directory.js';
 import { openStore } from '../../src/log/store.js';
 import { crashImage, powerCutImage, temporaryDirectory } from '../log/crash-image.js';
 import { Faults, openFailing } from '../log/failing-disk.js';
@@ -80,6 +82,80 @@ test.each(LOSSES)('a journal file that is %s after later checkpoints is refused 
   lose(journalFile(path));
   await expect(openStore(path, OPTIONS)).rejects.toMatchObject({ code: 'CORRUPT_JOURNAL' });
 });
+
+/** No checkpoint since the opening, and the journal has gone over to a second file, which holds the last records. */
+async function rolledImage(
+  modes: readonly ('sync' | 'none')[] = ['sync'],
+): Promise<{ path: string; last: string; end: number }> {
+  const directory = join(temporaryDirectory(), 'store');
+  const store = await openStore(directory, OPTIONS);
+  const log = await store.openLog('t', 0);
+  const other = await store.openLog('other', 0, { flush: modes.at(-1)! });
+  while (store.stats().journal.fileRolls === 0) {
+    for (const each of modes.length === 1 ? [log] : [other]) await each.append([{ value: 'x'.repeat(10_000) }]);
+  }
+  await log.append([{ value: 'acknowledged' }]);
+  const path = powerCutImage(directory, () => false);
+  const { end } = log;
+  await store.close();
+  const named = checkpointOf(path).journalFile;
+  return { path, last: join(path, 'journal', journalFileName(named + 1)), end };
+}
+
+test('the records behind the roll are in the file that no checkpoint names', async () => {
+  const { path, last, end } = await rolledImage();
+  const names = readdirSync(join(path, 'journal')).sort();
+  expect(names.indexOf(journalFileName(checkpointOf(path).journalFile))).toBe(0);
+  expect(names).toContain(last.split('/').at(-1));
+  expect(await endOf(path)).toBe(end);
+});
+
+test.each(LOSSES)(
+  'the last journal file, begun after the checkpoint, that is %s is refused and named',
+  async (_, lose) => {
+    const { path, last } = await rolledImage();
+    lose(last);
+    const file = last.slice(path.length + 1);
+    for (let i = 0; i < 2; i++) {
+      await expect(openStore(path, OPTIONS)).rejects.toMatchObject({
+        code: 'CORRUPT_JOURNAL',
+        message: expect.stringContaining(file),
+      });
+    }
+    const { findings } = await inspectDirectory(path);
+    expect(findings).toContainEqual(
+      expect.objectContaining({ severity: 'damage', what: expect.stringContaining(file) }),
+    );
+  },
+);
+
+test('the last journal file of which only the first group is gone is refused as well', async () => {
+  const { path, last } = await rolledImage();
+  const bytes = readFileSync(last);
+  bytes.fill(0, 4 * KIB, 8 * KIB);
+  writeFileSync(last, bytes);
+  await expect(openStore(path, OPTIONS)).rejects.toMatchObject({ code: 'CORRUPT_JOURNAL' });
+});
+
+test('a file that rolls under flush none is named by the first sync in it', async () => {
+  const { path, last } = await rolledImage(['sync', 'none']);
+  rmSync(last);
+  await expect(openStore(path, OPTIONS)).rejects.toMatchObject({ code: 'CORRUPT_JOURNAL' });
+});
+
+test.each(LOSSES)(
+  'varve inspect reports the file that the checkpoint names and that is %s as damage',
+  async (_, lose) => {
+    const path = await image();
+    const file = journalFile(path);
+    lose(file);
+    const { findings, clean } = await inspectDirectory(path);
+    expect(clean).toBeUndefined();
+    expect(findings).toContainEqual(
+      expect.objectContaining({ severity: 'damage', what: expect.stringContaining(file) }),
+    );
+  },
+);
 
 test('the journal file that was away and is back is read', async () => {
   const path = await image();

@@ -11,11 +11,11 @@ test('a spare that cannot be opened ahead of need is opened when it is needed', 
   const disk = await openDisk(await temporaryDirectory(), { trace });
   await disk.makeDirectory('journal');
   const spareFiles = [1, 2, 3].map(journalFileName);
-  for (const name of spareFiles) await disk.writeFile(`journal/${name}`, 0, Buffer.alloc(16_384));
+  for (const name of spareFiles) await disk.writeFile(`journal/${name}`, 0, Buffer.alloc(20_480));
   trace.fail({ error: 'EIO', call: 1, kinds: ['open'], path: journalFileName(5) });
   const { journal, durable, failures } = await openTestJournal(disk, {
     firstFileNumber: 4,
-    fileBytes: 16_384,
+    fileBytes: 20_480,
     spareFiles,
   });
   const log = journal.registerLog({ topicId: Buffer.alloc(16, 1), partition: 0 });

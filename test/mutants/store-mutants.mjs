@@ -29,6 +29,26 @@ export const storeMutants = [
     killer: images('append'),
   },
   {
+    name: 'file-end-overtakes',
+    says: 'a journal file says that the next one is on disk before it is',
+    file: 'native/src/journal.cc',
+    changes: [
+      ['  if (left_) {\n    if (auto failure = end_left_file()) return failure;\n  }\n', ''],
+      [
+        '  left_ = {std::move(file_), file_position_, end};',
+        '  left_ = {std::move(file_), file_position_, end};\n  lsn_ += kJournalBlockBytes;\n  auto early = end_left_file();\n  lsn_ -= kJournalBlockBytes;\n  if (early) return early;',
+      ],
+    ],
+    killer: images('journal', 150),
+  },
+  {
+    name: 'file-end-missing',
+    says: 'a journal file does not say at its end that the journal went on in the next one',
+    file: 'native/src/journal.cc',
+    changes: [['  if (left_) {\n    if (auto failure = end_left_file()) return failure;\n  }\n', '']],
+    killer: { files: ['test/issues/lost-journal-file.test.ts'] },
+  },
+  {
     name: 'vote-not-synced',
     says: 'term and vote are told to be saved before they are on disk',
     file: 'src/log/partition-log.ts',

@@ -11,8 +11,10 @@ export const BLOCK_BYTES = 4096;
 
 const FILE_MAGIC = 0x4c415756; // "VWAL"
 const GROUP_MAGIC = 0x50524756; // "VGRP"
+const FILE_END_MAGIC = 0x444e4556; // "VEND"
 const VERSION = 1;
 const FILE_HEADER_BYTES = 48;
+const FILE_END_BYTES = 48;
 const GROUP_HEADER_BYTES = 48;
 const RECORD_HEADER_BYTES = 80;
 const NO_RECORD = -1;
@@ -77,6 +79,29 @@ export function encodeFileHeader(
   block.writeUInt32LE(place.previousChecksum, 40);
   const crc = crc32c(block, FILE_HEADER_BYTES, BLOCK_BYTES, crc32c(block, 0, 44));
   block.writeUInt32LE(crc, 44);
+}
+
+/** The block that ends a file which was left for the next one. */
+export interface FileEnd {
+  readonly fileNumber: number;
+  readonly lsn: number;
+  readonly nextFileNumber: number;
+  readonly durableLsn: number;
+  readonly previousChecksum: number;
+}
+
+export function encodeFileEnd(directoryId: Uint8Array, end: FileEnd): Buffer {
+  const block = Buffer.alloc(BLOCK_BYTES);
+  block.writeUInt32LE(FILE_END_MAGIC, 0);
+  block.writeUInt16LE(VERSION, 4);
+  block.writeUInt16LE(FILE_END_BYTES, 6);
+  writeInt64(block, end.lsn, 8);
+  writeInt64(block, end.fileNumber, 16);
+  writeInt64(block, end.nextFileNumber, 24);
+  writeInt64(block, end.durableLsn, 32);
+  block.writeUInt32LE(end.previousChecksum, 40);
+  block.writeUInt32LE(crc32c(block, 0, 44, groupSeed(directoryId, end)), 44);
+  return block;
 }
 
 export class JournalGroup {
@@ -150,7 +175,7 @@ export class JournalGroup {
     bytes.writeUInt32LE(this.#contentBytes, start + 32);
     bytes.writeUInt32LE(this.#records.length, start + 36);
     bytes.writeUInt32LE(place.previousChecksum, start + 40);
-    let checksum = crc32c(bytes, start, start + 44, this.#seed(place));
+    let checksum = crc32c(bytes, start, start + 44, groupSeed(this.#directoryId, place));
     let at = start + GROUP_HEADER_BYTES;
     for (const [i, record] of this.#records.entries()) {
       const next = encodeRecord(bytes, at, record, this.#identities[i]!);
@@ -186,14 +211,14 @@ export class JournalGroup {
       before.position + before.length === record.position;
     return continues ? before : undefined;
   }
+}
 
-  #seed(place: GroupPlace): number {
-    const seed = Buffer.alloc(32);
-    seed.set(this.#directoryId);
-    writeInt64(seed, place.fileNumber, 16);
-    writeInt64(seed, place.lsn, 24);
-    return crc32c(seed, 0, seed.length);
-  }
+function groupSeed(directoryId: Uint8Array, place: Pick<GroupPlace, 'fileNumber' | 'lsn'>): number {
+  const seed = Buffer.alloc(32);
+  seed.set(directoryId);
+  writeInt64(seed, place.fileNumber, 16);
+  writeInt64(seed, place.lsn, 24);
+  return crc32c(seed, 0, seed.length);
 }
 
 /** @returns the position after the record */

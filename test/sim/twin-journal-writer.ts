@@ -9,7 +9,9 @@ import { VarveError } from '../../src/errors.js';
 import {
   BLOCK_BYTES,
   type EncodedIdentity,
+  encodeFileEnd,
   encodeFileHeader,
+  type FileEnd,
   JournalGroup,
   type PendingRecord,
   unreadablePage,
@@ -20,6 +22,8 @@ import type { TwinProcess } from './twin-process.js';
 
 /** Relaxed records are written when this much is pending. */
 const WRITE_BYTES = 1024 * 1024;
+/** Of a file: its header, and the block that ends it. */
+const BESIDE_GROUPS = 2 * BLOCK_BYTES;
 const MAX_FILE_BYTES = 2 ** 40;
 const MAX_GROUP_BYTES = 2 ** 30;
 const LATENCY_BUCKETS = 16;
@@ -30,6 +34,12 @@ type Progress = (durableTicket: number, failure: VarveError | undefined, stopped
 interface AsyncMark {
   readonly since: number | undefined;
   readonly bytes: number;
+}
+
+interface LeftFile {
+  readonly file: TwinJournalFile;
+  readonly position: number;
+  readonly end: Omit<FileEnd, 'durableLsn'>;
 }
 
 const NO_RUN: DirectRun = { end: 0, direct: false };
@@ -74,6 +84,8 @@ export class TwinJournalWriter {
   #filePosition = 0;
   /** Its header goes with the next group. */
   #fileIsFresh = false;
+  /** The file before, until it says that this one is on disk. */
+  #left: LeftFile | undefined;
   #currentFileNumber: number;
   #lsn: number;
   #durableLsn: number;
@@ -112,7 +124,7 @@ export class TwinJournalWriter {
     this.files = new TwinJournalFiles(process, path, fileBytes, options.spareFiles, () => this.report());
     this.#group = new JournalGroup(
       this.#directoryId,
-      Math.min(options.maxGroupBytes, MAX_GROUP_BYTES, fileBytes - BLOCK_BYTES),
+      Math.min(options.maxGroupBytes, MAX_GROUP_BYTES, fileBytes - BESIDE_GROUPS),
     );
     this.#currentFileNumber = options.firstFileNumber;
     this.#lsn = options.startLsn;
@@ -224,8 +236,8 @@ export class TwinJournalWriter {
     const block = Buffer.alloc(BLOCK_BYTES);
     const place = { fileNumber: this.#file.number, lsn: this.#lsn, previousChecksum: this.#checksum };
     encodeFileHeader(block, this.#directoryId, place);
-    await this.#write(0, block);
-    await this.#syncFile();
+    await this.#write(this.#file, 0, block);
+    await this.#syncFile(this.#file);
     this.#filePosition = BLOCK_BYTES;
     this.#writtenBytes += BLOCK_BYTES;
     this.#started = true;
@@ -393,14 +405,25 @@ export class TwinJournalWriter {
 
   /** A group larger than a whole file goes into a fresh one and makes it longer. */
   async #makeRoom(): Promise<void> {
-    const fits = this.#filePosition + this.#group.paddedBytes <= this.#file.bytes;
+    const fits = this.#filePosition + this.#group.paddedBytes + BLOCK_BYTES <= this.#file.bytes;
     if (!fits && this.#filePosition !== BLOCK_BYTES) await this.#roll();
   }
 
   async #roll(): Promise<void> {
     // A file that is left behind is complete: a reader can rely on a later file's header.
     if (this.#durableLsn < this.#lsn) await this.#sync();
-    this.#file = await this.files.take(this.#file.number + 1);
+    const next = await this.files.take(this.#file.number + 1);
+    this.#left = {
+      file: this.#file,
+      position: this.#filePosition,
+      end: {
+        lsn: this.#lsn,
+        fileNumber: this.#file.number,
+        nextFileNumber: next.number,
+        previousChecksum: this.#checksum,
+      },
+    };
+    this.#file = next;
     this.#filePosition = BLOCK_BYTES;
     this.#fileIsFresh = true;
     this.#fileRolls++;
@@ -414,12 +437,17 @@ export class TwinJournalWriter {
       previousChecksum: this.#checksum,
       withFileHeader: this.#fileIsFresh,
     });
-    await this.#write(this.#fileIsFresh ? 0 : this.#filePosition, bytes);
+    await this.#write(this.#file, this.#fileIsFresh ? 0 : this.#filePosition, bytes);
     const paddedBytes = this.#group.paddedBytes;
+    // A group that makes the file longer makes room for its end as well.
+    const endAt = this.#filePosition + paddedBytes;
+    if (endAt + BLOCK_BYTES > this.#file.bytes) {
+      await this.#write(this.#file, endAt, Buffer.alloc(BLOCK_BYTES));
+      this.#file.bytes = endAt + BLOCK_BYTES;
+    }
     this.#checksum = this.#group.checksum;
     this.#lsn += paddedBytes;
     this.#filePosition += paddedBytes;
-    this.#file.bytes = Math.max(this.#file.bytes, this.#filePosition);
     this.#fileIsFresh = false;
     this.#writtenBytes += bytes.length;
     // Early, because it is made slowly.
@@ -428,7 +456,8 @@ export class TwinJournalWriter {
 
   async #sync(): Promise<void> {
     const began = this.#process.scheduler.now();
-    await this.#syncFile();
+    await this.#syncFile(this.#file);
+    if (this.#left !== undefined) await this.#endLeftFile(this.#left);
     // A sync that failed elsewhere ends all promises, this one included.
     this.#process.checkHealth();
     this.#durableLsn = this.#lsn;
@@ -436,6 +465,18 @@ export class TwinJournalWriter {
     this.#direct.marksDurable();
     this.#countSync(began);
     this.#becomeDurable();
+  }
+
+  /** Everything written so far is on disk. Not before: the end of the file that was left says so. */
+  async #endLeftFile(left: LeftFile): Promise<void> {
+    this.#process.checkHealth();
+    const block = encodeFileEnd(this.#directoryId, { ...left.end, durableLsn: this.#lsn });
+    await this.#write(left.file, left.position, block);
+    const began = this.#process.scheduler.now();
+    await this.#syncFile(left.file);
+    this.#left = undefined;
+    this.#writtenBytes += BLOCK_BYTES;
+    this.#countSync(began);
   }
 
   #becomeDurable(): void {
@@ -452,8 +493,7 @@ export class TwinJournalWriter {
     this.#latencyBuckets[latencyBucket(tookMs)]!++;
   }
 
-  async #write(position: number, bytes: Uint8Array): Promise<void> {
-    const { path, file } = this.#file;
+  async #write({ path, file }: TwinJournalFile, position: number, bytes: Uint8Array): Promise<void> {
     try {
       await this.#process.call('write', path, bytes.length, () => {
         this.#process.fileSystem.takeSpace(position + bytes.length - file.size, 'write');
@@ -464,9 +504,8 @@ export class TwinJournalWriter {
     }
   }
 
-  async #syncFile(): Promise<void> {
+  async #syncFile({ path, file }: TwinJournalFile): Promise<void> {
     this.#process.checkHealth();
-    const { path, file } = this.#file;
     try {
       await this.#process.syncFile(path, file);
     } catch (error) {
