@@ -12,6 +12,7 @@ import { ByteRation } from './byte-ration.js';
 import { type CompactibleLog, CompactionPass, dirtyRatio } from './compaction-pass.js';
 import type { CompactionReport, CompactionStats } from './compaction-report.js';
 import type { StoreOptions } from './options.js';
+import { Turns } from './turns.js';
 
 export interface CompactorParts {
   readonly disk: Disk;
@@ -32,7 +33,7 @@ export class Compactor {
   readonly #damaged = new WeakSet<CompactibleLog>();
   /** Logs whose last pass found no space: tried again after the next checkpoint. */
   readonly #full = new Set<CompactibleLog>();
-  #running: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #isBusy = false;
   #passes = 0;
   #recordsRemoved = 0;
@@ -54,7 +55,7 @@ export class Compactor {
 
   /** Compacts the log now, however little there is to gain. */
   compact(log: CompactibleLog): Promise<CompactionReport> {
-    return this.#compact(log);
+    return this.#turns.run(() => this.#pass(log));
   }
 
   /** The store has failed: the pass that is running ends soon, and none is begun any more. */
@@ -65,7 +66,7 @@ export class Compactor {
   /** As `halt`; resolves when the pass has ended. */
   async stop(): Promise<void> {
     this.halt();
-    await this.#running;
+    await this.#turns.ended();
   }
 
   stats(): CompactionStats {
@@ -84,7 +85,7 @@ export class Compactor {
     const log = this.#dirtiest();
     if (log === undefined) return;
     this.#isBusy = true;
-    this.#compact(log)
+    this.compact(log)
       // The store has failed then, and says so itself.
       .catch(() => this.#stop.abort())
       .finally(() => {
@@ -107,13 +108,6 @@ export class Compactor {
       }
     }
     return found;
-  }
-
-  /** One pass after the other. */
-  #compact(log: CompactibleLog): Promise<CompactionReport> {
-    const turn = this.#running.then(() => this.#pass(log));
-    this.#running = turn.catch(() => undefined);
-    return turn;
   }
 
   async #pass(log: CompactibleLog): Promise<CompactionReport> {

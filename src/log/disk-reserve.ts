@@ -115,6 +115,16 @@ export class DiskReserve {
     return true;
   }
 
+  /** Runs; where that finds no space, gives the reserve up and runs once more. For what must go on when the disk is full. */
+  async lend(run: () => Promise<void>): Promise<void> {
+    try {
+      await run();
+    } catch (error) {
+      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL' || !this.giveUp()) throw error;
+      await run();
+    }
+  }
+
   /** Allocates it if there is space for it, and for the journal's next file before. */
   restore(): Promise<void> {
     if ((this.#held && this.#lackedAt === undefined) || this.#stopped) return Promise.resolve();

@@ -3,7 +3,7 @@
  * everything but records while the disk is full.
  */
 import { VarveError } from '../errors.js';
-import type { LogHost } from './log-host.js';
+import { checkAccepting, type LogHost } from './log-host.js';
 
 export class LogGate {
   readonly #name: string;
@@ -31,8 +31,7 @@ export class LogGate {
   /** @throws VarveError CLOSED, DISK_FAILED */
   checkAccepting(): void {
     if (this.#closed) this.checkOpen();
-    const { refusal } = this.#host;
-    if (refusal !== undefined) throw refusal;
+    checkAccepting(this.#host);
   }
 
   /** @throws VarveError DISK_FULL */

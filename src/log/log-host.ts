@@ -1,5 +1,5 @@
 /**
- * What one log needs of the store that it belongs to.
+ * What a log needs of the store that it belongs to, and so do those parts of the store that look after logs.
  */
 import type { Disk, Journal } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
@@ -29,6 +29,11 @@ export interface LogHost {
   exclusive<T>(run: () => Promise<T>): Promise<T>;
   /** Compacts the log now, after what is being compacted. */
   compact(log: CompactibleLog): Promise<CompactionReport>;
+}
+
+/** @throws VarveError DISK_FAILED, CLOSED */
+export function checkAccepting({ refusal }: LogHost): void {
+  if (refusal !== undefined) throw refusal;
 }
 
 /** What must not fail for want of space, because it frees some or because others wait for it, may use the reserve. */

@@ -1,0 +1,117 @@
+/**
+ * What a store does by itself: at every turn of the clock it rolls old segments, writes a checkpoint if anything happened,
+ * and deletes what is not to be kept; and it writes a checkpoint as soon as the journal holds half of what it may hold. At
+ * all of it appends wait.
+ */
+import { VarveError } from '../errors.js';
+import type { MappedSegments } from '../segment/mapped-segments.js';
+import type { Checkpointer } from './checkpointer.js';
+import type { Compactor } from './compactor.js';
+import type { DiskReserve } from './disk-reserve.js';
+import { checkAccepting, type LogHost } from './log-host.js';
+import type { StoreOptions } from './options.js';
+import type { PartitionLog } from './partition-log.js';
+
+export interface StoreMaintenanceParts {
+  readonly host: LogHost;
+  readonly options: StoreOptions;
+  /** Those that are open. */
+  readonly logs: ReadonlyMap<string, PartitionLog>;
+  readonly checkpointer: Checkpointer;
+  readonly compactor: Compactor;
+  readonly reserve: DiskReserve;
+  readonly mapped: MappedSegments;
+}
+
+export class StoreMaintenance {
+  readonly #parts: StoreMaintenanceParts;
+  readonly #timer: NodeJS.Timeout;
+  #isQueued = false;
+
+  constructor(parts: StoreMaintenanceParts) {
+    this.#parts = parts;
+    parts.host.queue.onAlarm = () => this.#watchJournal();
+    this.#watchJournal();
+    this.#timer = setInterval(() => this.#maintain(), parts.options.checkpointIntervalMs);
+    this.#timer.unref();
+  }
+
+  /** The clock makes no further turn. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** One turn of the clock, now, with a checkpoint whatever has happened. @throws VarveError DISK_FAILED, CLOSED */
+  async checkpoint(): Promise<void> {
+    const { host } = this.#parts;
+    checkAccepting(host);
+    this.#rollOldSegments();
+    await host.exclusive(() => this.#runCheckpoint());
+    checkAccepting(host);
+    await this.#enforceRetention();
+  }
+
+  /** A checkpoint is to be written soon. */
+  queueCheckpoint(): void {
+    const { host } = this.#parts;
+    if (this.#isQueued || host.refusal !== undefined) return;
+    this.#isQueued = true;
+    host
+      .exclusive(async () => {
+        this.#isQueued = false;
+        if (host.refusal === undefined) await this.#runCheckpoint();
+      })
+      .catch((error) => host.fail(error));
+  }
+
+  #maintain(): void {
+    const { host, checkpointer } = this.#parts;
+    if (host.refusal !== undefined) return;
+    try {
+      if (this.#rollOldSegments() || !checkpointer.isIdle) this.queueCheckpoint();
+    } catch (error) {
+      host.fail(error);
+      return;
+    }
+    this.#enforceRetention().catch((error) => {
+      if (host.refusal === undefined) host.fail(error);
+    });
+  }
+
+  /** @returns whether a checkpoint has something to do even if nothing was appended */
+  #rollOldSegments(): boolean {
+    let hasWork = false;
+    for (const log of this.#parts.logs.values()) hasWork = log.rollIfDue() || hasWork;
+    return hasWork;
+  }
+
+  async #enforceRetention(): Promise<void> {
+    for (const log of [...this.#parts.logs.values()]) await log.enforceRetention();
+  }
+
+  #watchJournal(): void {
+    const { host, checkpointer, options } = this.#parts;
+    const { queue } = host;
+    const max = options.journalMaxBytes;
+    const uncovered = checkpointer.uncoveredBytes;
+    const covered = queue.journalledBytes - uncovered;
+    queue.alarmAtBytes = uncovered < max / 2 ? covered + max / 2 : uncovered < max ? covered + max : Infinity;
+    if (uncovered >= max / 2) this.queueCheckpoint();
+    queue.journalFull = uncovered >= max;
+  }
+
+  async #runCheckpoint(): Promise<void> {
+    const { host, checkpointer, reserve, mapped, compactor } = this.#parts;
+    try {
+      await reserve.lend(() => checkpointer.run());
+    } catch (error) {
+      // The old checkpoint still stands: no space is tried again when the timer says so.
+      if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') host.fail(error);
+      return;
+    }
+    mapped.trim();
+    this.#watchJournal();
+    compactor.wake();
+    void reserve.restore();
+  }
+}
