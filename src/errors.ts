@@ -71,6 +71,8 @@ export const ERROR_CODES = [
   'TIMEOUT',
   /** A limit on memory or requests in flight was reached. */
   'OVERLOADED',
+  /** A history that `varve check` cannot read: no such file, or a line of another form; the message names file and line. */
+  'INVALID_HISTORY',
   /** A message of an older leader epoch. */
   'FENCED_LEADER_EPOCH',
   /** A broken invariant; the node stops. Better down than wrong. */

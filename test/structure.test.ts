@@ -34,10 +34,11 @@ const allowed: Readonly<globalThis.Record<string, readonly string[]>> = {
   log: ['compaction', 'journal', 'segment', 'index', 'record', 'disk', 'raft'],
   inspect: ['log', 'journal', 'segment', 'index', 'record', 'disk'],
   raft: [],
+  checker: [],
   rpc: ['disk'],
   cluster: ['rpc', 'raft', 'log', 'record', 'disk'],
   client: ['rpc', 'record', 'disk', 'cluster'],
-  cli: ['cluster', 'client', 'inspect', 'rpc', 'log', 'record', 'disk', '..'],
+  cli: ['cluster', 'client', 'inspect', 'checker', 'rpc', 'log', 'record', 'disk', '..'],
 };
 
 test.each(Object.keys(allowed))('imports of src/%s point one way', (folder) => {

@@ -2,6 +2,7 @@
 /** The `varve` command. Each subcommand is a file of its own; this one puts them together and decides how to end. */
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../cluster/version.js';
+import { checkCommand } from './check-command.js';
 import { exitCodeOf, lineOf, oneLine } from './exit.js';
 import { formatCommand } from './format-command.js';
 import { inspectCommand } from './inspect-command.js';
@@ -19,9 +20,10 @@ Examples:
   $ varve bench                                 a three-node cluster on this machine, measured
   $ varve node --config node.yaml               one node
   $ varve status --broker 127.0.0.1:9101        what it says about itself
-  $ varve inspect ./d1                          what a data directory holds, and whether it is sound`,
+  $ varve inspect ./d1                          what a data directory holds, and whether it is sound
+  $ varve check history.jsonl                   whether a run kept its promises`,
     );
-  const commands = [nodeCommand(), formatCommand(), statusCommand(), inspectCommand()];
+  const commands = [nodeCommand(), formatCommand(), statusCommand(), inspectCommand(), checkCommand()];
   if (wantsBench(args)) commands.push(await benchCommand());
   for (const command of commands) program.addCommand(command);
   for (const command of [program, ...commands]) {
