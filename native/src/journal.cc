@@ -252,6 +252,7 @@ void Journal::collect() {
   queue_bytes_ = 0;
   collected_ticket_ = submitted_ticket_;
   wanted_ticket_ = sync_ticket_;
+  if (due_ticket_ <= durable_ticket_) due_ticket_ = sync_ticket_;
   run_ = {};
   if (!taken_async_.since) taken_async_.since = queue_async_.since;
   taken_async_.bytes += queue_async_.bytes;
@@ -381,8 +382,8 @@ std::optional<Failure> Journal::write_group(bool marks_are_due) {
 
 bool Journal::sync_is_due(bool group_asks) const {
   const std::lock_guard lock(mutex_);
-  return written_ticket_ > durable_ticket_ &&
-         (group_asks || (sync_ticket_ > durable_ticket_ && sync_ticket_ <= written_ticket_));
+  const auto is_due = [this](uint64_t ticket) { return ticket > durable_ticket_ && ticket <= written_ticket_; };
+  return written_ticket_ > durable_ticket_ && (group_asks || is_due(due_ticket_) || is_due(sync_ticket_));
 }
 
 // A group larger than a whole file goes into a fresh one and makes it longer.

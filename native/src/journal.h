@@ -6,7 +6,8 @@
 // When it syncs. A `sync` record or a flush makes it write and sync at once; what is submitted while a sync runs goes into
 // the next group. `async` records wait until the oldest is `async_max_ms` old or `async_max_bytes` of them are pending, by
 // this thread's clock. `none` records ask for no sync. Relaxed records are written (not synced) whenever 1 MiB is pending,
-// so that memory does not grow.
+// so that memory does not grow. However often a flush is requested meanwhile: the sync comes with the group that holds the
+// last ticket of the oldest request.
 //
 // Direct flush. A large run of batches of few segments is made durable by syncing those segments (direct_flush.h). The
 // durable mark that says so leads the next group, or a group of its own after `direct_mark_max_ms`.
@@ -174,6 +175,7 @@ class Journal {
   size_t taken_next_ = 0;
   uint64_t collected_ticket_ = 0;
   uint64_t wanted_ticket_ = 0;  // sync_ticket_ when it was collected
+  uint64_t due_ticket_ = 0;     // the same, of the oldest that is not durable: later ones do not put its sync off
   DirectFlush direct_;
   DirectFlush::Run run_;        // the run that `taken_next_` is in; past when run_.end ≤ taken_next_
   uint64_t journal_ticket_ = 0; // records up to it go into the journal whatever their size

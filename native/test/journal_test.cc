@@ -2,9 +2,11 @@
 
 #include <limits.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstring>
 #include <map>
+#include <future>
 #include <mutex>
 #include <random>
 #include <vector>
@@ -107,6 +109,7 @@ class Fixture {
     journal = std::make_unique<Journal>(config, background, health, [this] {
       const std::lock_guard lock(mutex_);
       notified_++;
+      durable_tickets.push_back(journal ? journal->progress().durable_ticket : 0);
       changed_.notify_all();
     });
     REQUIRE(!journal->start());
@@ -169,6 +172,7 @@ class Fixture {
   Background background{"test"};
   std::shared_ptr<Health> health = std::make_shared<Health>();
   std::unique_ptr<Journal> journal;
+  std::vector<uint64_t> durable_tickets;  // as they were reported; to be looked at when the journal has stopped
 
  private:
   std::mutex mutex_;
@@ -469,4 +473,26 @@ TEST_CASE("recycled files are used instead of new ones, and their old groups are
   for (const auto& entry : std::filesystem::directory_iterator(fixture.directory.path())) files += entry.is_regular_file();
   CHECK(files <= 6);
   CHECK(fixture.journal->current_file_number() > 12);
+}
+
+TEST_CASE("a flush that is asked for again and again does not put off the first one") {
+  // Every record is a group of its own, and 14 of them fill a file.
+  Fixture fixture(64 << 10, 1 << 30, 1);
+  const uint32_t log = fixture.journal->register_log({});
+  fixture.await_durable(fixture.append(log, bytes_of("first"), FlushMode::sync));
+  std::promise<void> go_on;
+  fixture.background.post([&] { go_on.get_future().wait(); });
+  for (int i = 1; i < 13; i++) fixture.await_durable(fixture.append(log, bytes_of("sync"), FlushMode::sync));
+  const uint64_t last_of_file = fixture.append(log, bytes_of("none"), FlushMode::none);
+  const uint64_t flushed = fixture.append(log, bytes_of("none"), FlushMode::none);
+  CHECK(fixture.journal->request_flush() == flushed);
+  // Synced because the file is left. The thread has the next group in hand, and waits for the background to make a file.
+  fixture.await_durable(last_of_file);
+  const uint64_t later = fixture.append(log, bytes_of("none"), FlushMode::none);
+  fixture.journal->request_flush();
+  go_on.set_value();
+  fixture.await_durable(later);
+  fixture.journal->stop(true);
+  const auto& reported = fixture.durable_tickets;
+  CHECK(std::count(reported.begin(), reported.end(), flushed) > 0);
 }

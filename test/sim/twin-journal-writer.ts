@@ -76,6 +76,8 @@ export class TwinJournalWriter {
   #collectedTicket = 0;
   /** `#syncTicket` when it was collected. */
   #wantedTicket = 0;
+  /** The same, of the oldest that is not durable: later ones do not put its sync off. */
+  #dueTicket = 0;
   /** The run that `#takenNext` is in; past when its end is not beyond that. */
   #nextRun: DirectRun = NO_RUN;
   /** Records up to it go into the journal whatever their size. */
@@ -311,6 +313,7 @@ export class TwinJournalWriter {
     this.#queueBytes = 0;
     this.#collectedTicket = this.#submittedTicket;
     this.#wantedTicket = this.#syncTicket;
+    if (this.#dueTicket <= this.#durableTicket) this.#dueTicket = this.#syncTicket;
     this.#nextRun = NO_RUN;
     this.#takenAsync = {
       since: this.#takenAsync.since ?? this.#queueAsync.since,
@@ -400,7 +403,8 @@ export class TwinJournalWriter {
 
   #syncIsDue(groupAsks: boolean): boolean {
     if (this.#writtenTicket <= this.#durableTicket) return false;
-    return groupAsks || (this.#syncTicket > this.#durableTicket && this.#syncTicket <= this.#writtenTicket);
+    const isDue = (ticket: number): boolean => ticket > this.#durableTicket && ticket <= this.#writtenTicket;
+    return groupAsks || isDue(this.#dueTicket) || isDue(this.#syncTicket);
   }
 
   /** A group larger than a whole file goes into a fresh one and makes it longer. */
