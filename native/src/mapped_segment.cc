@@ -85,7 +85,11 @@ std::optional<Failure> MappedSegment::create(std::string path, uint64_t reserve_
   if (const int error = open_file(segment->path_, O_RDWR | O_CREAT | O_EXCL, segment->trace(), file); error != 0) {
     return system_failure("creation", segment->path_, error);
   }
-  if (auto failure = segment->map_writable(std::move(file), 0)) return failure;
+  if (auto failure = segment->map_writable(std::move(file), 0)) {
+    // Ours, and empty: left there, it would be in the way of the next attempt.
+    (void)unlink_file(segment->path_, segment->trace());
+    return failure;
+  }
   out = std::move(segment);
   return std::nullopt;
 }

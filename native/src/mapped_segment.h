@@ -85,7 +85,7 @@ class MappedSegment {
   // Set once a page could not be read or written; outlives the segment.
   using Mark = std::shared_ptr<std::atomic<bool>>;
 
-  // The file must not exist.
+  // The file must not exist, and does not when this fails.
   static std::optional<Failure> create(std::string path, uint64_t reserve_bytes, std::shared_ptr<SegmentGround> ground,
                                        SegmentRef& out, SegmentWriter writer = SegmentWriter::mapped);
   // What a file has beyond the size that it is opened with.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <csignal>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <thread>
@@ -19,6 +20,21 @@
 #include "trace.h"
 
 using namespace varve;
+
+namespace {
+
+// What mappings of files fail with on this thread; 0: they are made.
+thread_local int mmap_error = 0;
+
+}  // namespace
+
+// The linker sends calls of mmap here (CMakeLists.txt).
+extern "C" void* __real_mmap(void* address, size_t length, int protection, int flags, int fd, off_t offset);
+extern "C" void* __wrap_mmap(void* address, size_t length, int protection, int flags, int fd, off_t offset) {
+  if (mmap_error == 0 || fd < 0) return __real_mmap(address, length, protection, flags, fd, offset);
+  errno = mmap_error;
+  return MAP_FAILED;
+}
 
 namespace {
 
@@ -64,6 +80,29 @@ std::vector<std::string> areas_of(const std::string& path) {
 }
 
 }  // namespace
+
+TEST_CASE("a segment that could not be mapped leaves no file in the way of the next attempt") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("0.log");
+  mmap_error = ENOMEM;
+  SegmentRef segment;
+  const auto failure = MappedSegment::create(path, kMiB, healthy(), segment);
+  mmap_error = 0;
+  REQUIRE(failure);
+  CHECK(failure->code == FailureCode::disk_failed);
+  CHECK(failure->message.find("vm.max_map_count") != std::string::npos);
+  CHECK(!std::filesystem::exists(path));
+  CHECK(append(create(path, kMiB), {1, 2, 3}) == 0);
+}
+
+TEST_CASE("a segment that is there already is refused, and stays") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("0.log");
+  append(create(path, kMiB), {1, 2, 3});
+  SegmentRef segment;
+  CHECK(MappedSegment::create(path, kMiB, healthy(), segment));
+  CHECK(std::filesystem::exists(path));
+}
 
 TEST_CASE("a segment grows by doubling chunks, and what was appended is in the file and in the mapping") {
   const TemporaryDirectory directory;
