@@ -1,10 +1,11 @@
 /**
  * Durable appends, one partition: batches of 100 × 1 KiB with one and with eight outstanding, and lone records of 1 KiB by
  * one caller and by 64. Beside them a bare write + fdatasync of the same bytes into blocks that were written before, and
- * the embedded stores.
+ * the embedded stores. The batches also as a broker appends them: encoded already, by whoever produced them.
  */
 import { join } from 'node:path';
 import { type Log, openStore, type Store } from '../../src/main.js';
+import { spread } from '../statistics.js';
 import { inTurn, outstanding } from './clock.js';
 import type { PeerStore } from './peers.js';
 import { batchOfRecords, encodedBatch, Values } from './records.js';
@@ -23,17 +24,21 @@ interface Shape {
   readonly records: number;
   /** Callers beside the lone one. */
   readonly callers: number;
+  /** With a row for batches that come encoded. */
+  readonly encoded: boolean;
   readonly checks: (lone: string, many: string, stores: readonly string[]) => readonly Check[];
 }
 
 const BARE = 'bare write + fdatasync';
 const LONE = 'varve, 1 outstanding';
+const ENCODED = 'varve, encoded batch, 1 outstanding';
 
 const BATCHES: Shape = {
   name: 'batches',
   title: 'durable appends of 100 × 1 KiB',
   records: 100,
   callers: 8,
+  encoded: true,
   checks: (lone, many, stores) => [
     { says: '1 outstanding ÷ bare write + fdatasync', value: lone, references: [BARE], atLeast: 0.75 },
     { says: '1 outstanding ÷ the better store', value: lone, references: stores, atLeast: 2.5 },
@@ -46,6 +51,7 @@ const RECORDS: Shape = {
   title: 'durable appends of 1 KiB',
   records: 1,
   callers: 64,
+  encoded: false,
   checks: (lone, many, stores) => [
     { says: 'one at a time ÷ the better store', value: lone, references: stores, atLeast: 1 },
     { says: '64 callers ÷ one caller', value: many, references: [lone], atLeast: 8 },
@@ -75,19 +81,61 @@ async function open(folder: string, shape: Shape, many: string, peers: readonly 
   const append = () => log.append(values.take(shape.records).map((value) => ({ value })));
   const file = new WrittenFile(join(folder, 'written'), FILE_BYTES);
   const encoded = batchOfRecords(shape.records, RECORD_BYTES, values);
+  const bare: number[] = [];
+  const ofEncoded: number[] = [];
+  const durable = durableEnd(log);
+  const appendEncoded = () => durable(log.appendProduced(encoded, 0, encoded.length).lastOffset + 1);
   const variants: Variant[] = [
-    { name: BARE, measure: (seconds) => inTurn(seconds, () => file.commit([encoded], encoded.length)) },
+    { name: BARE, measure: kept(bare, (seconds) => inTurn(seconds, () => file.commit([encoded], encoded.length))) },
     { name: LONE, measure: (seconds) => settled(store, log, inTurn(seconds, append)) },
+    ...(shape.encoded
+      ? [{ name: ENCODED, measure: kept(ofEncoded, (seconds) => settled(store, log, inTurn(seconds, appendEncoded))) }]
+      : []),
     { name: many, measure: (seconds) => settled(store, log, outstanding(seconds, shape.callers, append)) },
     ...peers.flatMap((peer) => peerVariants(peer, join(folder, peer.name), shape, values)),
   ];
   return {
     variants,
+    notes: () =>
+      shape.encoded ? [`encoded batch, 1 outstanding ÷ bare write + fdatasync: ${ratios(ofEncoded, bare)}`] : [],
     async close() {
       file.close();
       await store.close();
     },
   };
+}
+
+type Measure = Variant['measure'];
+
+/** Keeps what is measured, round by round. */
+function kept(values: number[], measure: Measure): Measure {
+  return async (seconds) => {
+    const value = await measure(seconds);
+    values.push(value);
+    return value;
+  };
+}
+
+function ratios(values: readonly number[], references: readonly number[]): string {
+  const { median, min, max } = spread(values.map((value, round) => value / references[round]!))!;
+  return `${median.toFixed(3)} [${min.toFixed(3)}–${max.toFixed(3)}], nothing asked`;
+}
+
+/** Waits until a log's durable cursor has reached an offset, one caller at a time. */
+function durableEnd(log: Log): (offset: number) => Promise<void> {
+  let wanted = 0;
+  let reached: (() => void) | undefined;
+  log.onProgress = () => {
+    if (reached === undefined || log.durable < wanted) return;
+    const resolve = reached;
+    reached = undefined;
+    resolve();
+  };
+  return (offset) =>
+    new Promise((resolve) => {
+      wanted = offset;
+      reached = resolve;
+    });
 }
 
 function peerVariants(peer: PeerStore, file: string, shape: Shape, values: Values): Variant[] {

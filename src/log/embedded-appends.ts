@@ -30,6 +30,12 @@ export interface EmbeddedAppendsParts {
   readonly append: (batch: Buffer) => AppendedRange;
 }
 
+/**
+ * For all logs, since a builder is in use only while one call of `append` encodes: a buffer per append would be a large
+ * allocation, which costs more than encoding into it, and more garbage collections.
+ */
+let spareBuilder: BatchBuilder | undefined;
+
 interface Waiter {
   readonly range: AppendedRange;
   readonly resolve: (range: AppendedRange) => void;
@@ -40,7 +46,6 @@ export class EmbeddedAppends {
   readonly #parts: EmbeddedAppendsParts;
   readonly #flush: FlushMode;
   readonly #compacted: boolean;
-  readonly #builder = new BatchBuilder();
   /** In offset order. */
   #waiters: Waiter[] = [];
   #bytesThisTurn = 0;
@@ -70,16 +75,19 @@ export class EmbeddedAppends {
     // Before anything is built: records of an append that is refused must not stay for the next one.
     codecFor(compression);
     checkRecords(records);
-    const builder = this.#builder;
     const now = this.#parts.now();
+    const builder = spareBuilder ?? new BatchBuilder();
+    // A getter of a record may append as well.
+    spareBuilder = undefined;
     try {
       for (const { timestamp, key, value, headers } of records) builder.append(timestamp ?? now, key, value, headers);
-    } catch (error) {
+      // Storing copies the batch, so its buffer serves the next append.
+      if (compression === 'none' && this.#encoding === undefined) return this.#store(builder.finishInPlace());
+      return this.#storeInTurn(builder.finishCompressed(compression));
+    } finally {
       builder.clear();
-      throw error;
+      spareBuilder = builder;
     }
-    if (compression === 'none' && this.#encoding === undefined) return this.#store(builder.finish());
-    return this.#storeInTurn(builder.finishCompressed(compression));
   }
 
   /** Everything below `end` is durable. */

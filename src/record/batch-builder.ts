@@ -2,7 +2,8 @@
  * Builds one record batch after another: the core of the Producer's accumulator. Each record is encoded straight into
  * one growing buffer as it comes; nothing is kept per record.
  *
- *   append … append, then finish() or finishCompressed(): the batch is handed out and the builder is empty again.
+ *   append … append, then finish(), finishInPlace() or finishCompressed(): the batch is handed out and the builder is empty
+ *   again.
  *
  * The batch has base offset 0 and leader epoch −1; the leader stamps both (stampBatch). A batch handed out belongs to
  * the caller, who may give its memory back with `BatchBuffers.give` once nobody reads it any more (a socket write may
@@ -43,6 +44,8 @@ import { sizeOfVarint, writeVarint } from './varint.js';
 const INITIAL_BYTES = 1024;
 /** Batches up to this size are copied out, and the buffer stays with the builder. */
 const COPY_OUT_BYTES = 4096;
+/** A buffer up to this size stays with the builder after `finishInPlace`. */
+const KEPT_BYTES = 4 * 1024 * 1024;
 /** Sizes are i32 in the header. The real limit is the log's maxBatchBytes. */
 const MAX_BYTES = 0x7fff_ffff;
 /** Upper bound of a record's parts besides key, value and headers: six varints and the attributes. */
@@ -179,6 +182,17 @@ export class BatchBuilder {
   finish(producer?: BatchProducer): Buffer {
     const { buf, end } = this.#seal('none', producer);
     return this.#complete(buf, end);
+  }
+
+  /**
+   * Completes an uncompressed batch as `finish` does, in the builder's own buffer, which is used again: the batch is there
+   * until the next `append`, for a caller that copies it at once.
+   * @throws VarveError INVALID_ARGUMENT as `finish` does
+   */
+  finishInPlace(producer?: BatchProducer): Buffer {
+    const { buf, end } = this.#seal('none', producer);
+    if (buf.length > KEPT_BYTES) this.#buf = undefined;
+    return complete(buf.subarray(0, end));
   }
 
   /**

@@ -165,6 +165,24 @@ test('an embedded append that cannot be encoded leaves nothing behind', async ()
   await store.close();
 });
 
+test('a record whose value is made by appending elsewhere is in its own batch alone', async () => {
+  const store = await openEmpty();
+  const [outer, inner] = [await store.openLog('t', 0), await store.openLog('t', 1)];
+  const appended: Promise<unknown>[] = [];
+  const nested = {
+    get value() {
+      appended.push(inner.append([{ value: 'inner' }]), outer.append([{ value: 'before' }]));
+      return 'second';
+    },
+  };
+  await outer.append([{ value: 'first' }, nested]);
+  await Promise.all(appended);
+  const valuesOf = async (log: Log) => (await log.read(0)).records.map(({ value }) => String(value));
+  expect(await valuesOf(outer)).toEqual(['before', 'first', 'second']);
+  expect(await valuesOf(inner)).toEqual(['inner']);
+  await store.close();
+});
+
 test('what was deleted is gone from the disk, and a deletion stops at the high watermark', async () => {
   const store = await openEmpty();
   const log = await store.openLog('t', 0, { segmentBytes: MIB });

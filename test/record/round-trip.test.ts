@@ -135,6 +135,20 @@ describe('the builder', () => {
     });
   });
 
+  test('finishes a batch in place that is the same, and is there until the next record', () => {
+    fc.assert(
+      fc.property(recordInputs, recordInputs, (first, second) => {
+        const builder = new BatchBuilder();
+        for (const inputs of [first, second]) {
+          const batch = fill(builder, inputs).finishInPlace();
+          expect(batch.equals(fill(new BatchBuilder(), inputs).finish())).toBe(true);
+          expect(builder.count).toBe(0);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   test('takes new records while the last batch is being compressed', async () => {
     const builder = new BatchBuilder({ buffers: new BatchBuffers() });
     const pending: Promise<Buffer>[] = [];
