@@ -14,7 +14,7 @@
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { VarveError } from '../errors.js';
 import { openStore, type Store } from '../log/store.js';
-import type { Message, NodeId } from '../raft/types.js';
+import type { Message, NodeId, Sender } from '../raft/types.js';
 import type { Connection, ConnectionOptions } from '../rpc/connection.js';
 import { type Frame, unpackHeader } from '../rpc/frame.js';
 import { FrameMemory } from '../rpc/frame-memory.js';
@@ -23,6 +23,7 @@ import { Listener } from '../rpc/listener.js';
 import { FrameType, type MetadataReplyHeader } from '../rpc/protocol.js';
 import { WriteScheduler } from '../rpc/write-scheduler.js';
 import { ClientSession, type SessionHost } from './client-session.js';
+import { decodeFounding, FOUNDING_FILE, Founding, packMembers, unpackMembers } from './founding.js';
 import { type NodeEvent, type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from './node-options.js';
 import { PeerLink } from './peer-link.js';
 import { unpackMessage } from './raft-codec.js';
@@ -35,6 +36,12 @@ import { VERSION } from './version.js';
 /** Ticks are half a heartbeat apart. */
 const TICKS_PER_HEARTBEAT = 2;
 const CLIENT_IDLE_MS = 10 * 60_000;
+
+/** What an emptied directory is told. */
+const STRANGER = {
+  message:
+    'this directory is not the one that this node had when the cluster was founded: it takes no part in elections and counts for nothing until a leader adds it as a learner',
+};
 
 /** How often the event loop's lateness is probed. */
 const LOOP_PROBE_MS = 10;
@@ -56,6 +63,7 @@ export class Node {
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: LOOP_PROBE_MS });
   readonly #startedAt = performance.now();
   #listener: Listener | undefined;
+  #founding!: Founding;
   #dirty: Replica[] = [];
   #passScheduled = false;
   #timer: NodeJS.Timeout | undefined;
@@ -79,7 +87,7 @@ export class Node {
 
   /**
    * Opens the data directory, then the partitions, then the port; returns when clients can connect. Leaders are elected
-   * afterwards, in one to two election timeouts once a majority of the nodes is up.
+   * afterwards, in one to two election timeouts once a majority of the nodes is up; the very first time, once all are.
    * @throws VarveError INVALID_CONFIG, INVALID_TOPIC, DIRECTORY_*, CORRUPT_*, DISK_*
    */
   static async start(options: NodeOptions): Promise<Node> {
@@ -102,6 +110,7 @@ export class Node {
       throw error;
     }
     for (const link of node.#links.values()) link.start();
+    node.#founding.start();
     node.#loopDelay.enable();
     node.#armTimer();
     return node;
@@ -187,6 +196,7 @@ export class Node {
     for (const peer of peers) {
       if (peer.id !== nodeId) this.#links.set(peer.id, this.#createLink(peer.id));
     }
+    this.#founding = await this.#openFounding();
     const host = this.#replicaHost();
     for (const topic of topics) {
       const topicId = staticTopicId(clusterId, topic.name);
@@ -315,6 +325,31 @@ export class Node {
 
   // ---- peers ----
 
+  get #self(): Sender {
+    return { id: this.options.nodeId, directory: this.#store.directoryId, incarnation: this.incarnation };
+  }
+
+  async #openFounding(): Promise<Founding> {
+    const path = `${this.options.dataDirectory}/${FOUNDING_FILE}`;
+    const bytes = await this.#store.sideFiles.read(FOUNDING_FILE);
+    const founding = new Founding({
+      self: this.#self,
+      nodeIds: this.options.peers.map((peer) => peer.id),
+      members: bytes && decodeFounding(bytes, path),
+      save: (file) => this.#store.sideFiles.replace(FOUNDING_FILE, file),
+      onFounded: (members) => {
+        this.#event('info', 'founded', { members });
+        if (founding.isStranger) this.#event('warn', 'stranger', STRANGER);
+        for (const link of this.#links.values()) link.sendFounding(packMembers(members));
+        for (const replica of this.#replicas) replica.founded();
+      },
+      onError: (error) => {
+        if (this.#closing === undefined) this.#onFatal(error);
+      },
+    });
+    return founding;
+  }
+
   #identity(): Identity {
     const { clusterId, nodeId } = this.options;
     return { clusterId, nodeId, directoryId: this.#store.directoryId, incarnation: this.incarnation };
@@ -330,14 +365,17 @@ export class Node {
       onFrame: (link, frame) => this.#onPeerFrame(link, frame),
       onUp: (link, channel) => {
         this.#event('info', 'peer-up', { peer: link.id, channel });
-        if (channel === 'data') for (const replica of this.#replicas) replica.peerReset(link.id);
+        if (channel === 'data') for (const replica of this.#replicas) replica.peerReset(link.peer!);
+        else link.sendFounding(packMembers(this.#founding.members ?? []));
       },
       onDown: (link, channel, error) => {
         this.#event('warn', 'peer-down', { peer: link.id, channel, code: error.code, message: error.message });
         if (channel === 'data') for (const replica of this.#replicas) replica.peerUnreachable(link.id);
+        else this.#founding.peerLost(link.id);
       },
       onNewIncarnation: (link) => {
-        for (const replica of this.#replicas) replica.peerReset(link.id);
+        this.#founding.peerLost(link.id);
+        for (const replica of this.#replicas) replica.peerReset(link.peer!);
       },
     });
   }
@@ -366,6 +404,10 @@ export class Node {
 
   /** Messages of many groups. What is wrong with one of them is that group's matter, the rest goes on. */
   #onPeerFrame(link: PeerLink, frame: Frame): void {
+    if (frame.type === FrameType.Founding) {
+      this.#founding.peerSaid(link.peer!, unpackMembers(unpackHeader(frame.header)));
+      return;
+    }
     if (frame.type !== FrameType.Raft) {
       throw new VarveError('PROTOCOL_ERROR', `a peer sent a frame of type ${frame.type}`);
     }
@@ -393,7 +435,7 @@ export class Node {
   #step(link: PeerLink, replica: Replica, packed: unknown, body: Buffer): void {
     let message: Message;
     try {
-      message = unpackMessage(packed, link.id, this.options.nodeId, body);
+      message = unpackMessage(packed, link.peer!, this.#self, body);
     } catch (error) {
       if (!(error instanceof VarveError)) throw error;
       this.#event('warn', 'bad-message', { peer: link.id, partition: replica.name, message: error.message });
@@ -404,21 +446,28 @@ export class Node {
 
   #replicaHost(): ReplicaHost {
     const { options } = this;
+    const node = this;
     return {
-      nodeId: options.nodeId,
-      voters: options.peers.map((peer) => peer.id),
+      self: this.#self,
+      get founding() {
+        return node.#founding.configuration;
+      },
       heartbeatTicks: TICKS_PER_HEARTBEAT,
       electionTicks: Math.ceil(options.electionMs / this.#tickMs),
       maxInflightBytes: options.replicationMaxInflightBytes,
       maxInflightMessages: options.replicationMaxInflightMessages,
       send: (replica, message, bodies, bytes) => {
-        this.#links.get(message.to)?.send(replica.log.topicId, replica.log.partition, message, bodies, bytes);
+        this.#links.get(message.to.id)?.send(replica.log.topicId, replica.log.partition, message, bodies, bytes);
         this.#schedulePass();
       },
       schedule: (replica) => this.#schedule(replica),
       onLeadership: (replica) => {
         const { name, role, term, leader } = replica;
         this.#event('info', 'leadership', { partition: name, role, term, leader });
+      },
+      onMembership: (replica) => {
+        const { offset, configuration, committed } = replica.membership;
+        this.#event('info', 'membership', { partition: replica.name, offset, committed, ...configuration });
       },
       onDiskFailed: (error) => this.#onDiskFailed(error),
       onFatal: (error) => this.#onFatal(error),
@@ -446,11 +495,12 @@ export class Node {
   /** @throws VarveError UNKNOWN_TOPIC */
   #metadata(names: readonly string[] | null): MetadataReplyHeader {
     const { clusterId, peers, nodeId } = this.options;
-    const voters = peers.map((peer) => peer.id);
     const topics = (names ?? [...this.#topics.keys()]).map((name): MetadataReplyHeader[2][number] => {
       const { log } = this.replica(name, 0);
       const partitions = this.#topics.get(name)!.map((replica): [number, number, number[]] => {
-        return [replica.leader, replica.term, voters];
+        const { voters, outgoing, learners } = replica.membership.configuration;
+        const ids = [...voters, ...outgoing, ...learners].map(({ id }) => id);
+        return [replica.leader, replica.term, [...new Set(ids)].sort((a, b) => a - b)];
       });
       return [name, log.topicId, log.options.flush, partitions];
     });

@@ -4,18 +4,19 @@
  * Messages of all groups are collected during a pass and leave at its end: one Raft frame for the control connection
  * (votes, heartbeats, acknowledgements), and frames of at most DATA_FRAME_BYTES (unless one batch is larger) for the
  * data connection. A message for a connection that is down or full is dropped: Raft takes the network to lose messages.
+ * So is one that is addressed to another directory than the one at the other end.
  *
  * The node with the higher id dials, with back-off and jitter; the other one accepts. The control connection always
  * carries something (an empty frame if need be), so silence means that the peer or the path to it is gone: both
  * connections are closed and dialled anew. A peer that comes back with another incarnation replaces the old connections.
  */
 import { VarveError } from '../errors.js';
-import type { Message } from '../raft/types.js';
+import type { Message, Sender } from '../raft/types.js';
 import type { Connection, ConnectionOptions } from '../rpc/connection.js';
 import { dial } from '../rpc/dial.js';
 import type { Frame } from '../rpc/frame.js';
 import type { Handshake, Identity } from '../rpc/handshake.js';
-import { DATA_FRAME_BYTES, FrameType, type RaftHeader } from '../rpc/protocol.js';
+import { DATA_FRAME_BYTES, type FoundingHeader, FrameType, type RaftHeader } from '../rpc/protocol.js';
 import type { PeerOptions } from './node-options.js';
 import { packMessage } from './raft-codec.js';
 
@@ -47,7 +48,7 @@ export class PeerLink {
     data: undefined,
   };
   readonly #aborter = new AbortController();
-  #incarnation = '';
+  #peer: Sender | undefined;
   #closed = false;
   #control: RaftHeader = [];
   #data: RaftHeader = [];
@@ -72,6 +73,11 @@ export class PeerLink {
     return this.#connections[channel] !== undefined;
   }
 
+  /** The process at the other end, as its last handshake said; undefined before the first one. */
+  get peer(): Sender | undefined {
+    return this.#peer;
+  }
+
   get address(): string {
     return `${this.#options.peer.host}:${this.#options.peer.port}`;
   }
@@ -88,6 +94,7 @@ export class PeerLink {
 
   /** Queues a message for the end of the pass; `bodies` are the batches of an append. */
   send(topicId: string, partition: number, message: Message, bodies: readonly Buffer[], bytes: number): void {
+    if (message.to.directory !== this.#peer?.directory) return;
     if (message.type !== 'append') {
       if (this.#connections.control === undefined) return;
       this.#control.push([topicId, partition, packMessage(message), 0]);
@@ -121,8 +128,8 @@ export class PeerLink {
       connection.destroy();
       return;
     }
-    if (peer.incarnation !== this.#incarnation) {
-      this.#incarnation = peer.incarnation;
+    if (peer.incarnation !== this.#peer?.incarnation) {
+      this.#peer = { id: this.id, directory: peer.directoryId, incarnation: peer.incarnation };
       this.#drop(new VarveError('CONNECTION_LOST', `node ${this.id} was started anew`));
       this.#options.onNewIncarnation(this);
     }
@@ -134,6 +141,11 @@ export class PeerLink {
     connection.onClose = (error) => this.#onClose(channel, connection, error);
     if (channel === 'control') connection.setIdleTimeout(this.#options.silenceMs);
     this.#options.onUp(this, channel);
+  }
+
+  /** Tells the peer who founded the cluster, as far as it is known here. */
+  sendFounding(members: FoundingHeader): void {
+    this.#connections.control?.send(FrameType.Founding, members);
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 /**
- * Raft messages as they travel: arrays of numbers behind a number for the type. Who sent a message is known from the
- * connection, whom it is for is whoever reads it, so neither is packed and neither can be forged.
+ * Raft messages as they travel: arrays of numbers behind a number for the type. Who sent a message (node, directory,
+ * incarnation) is known from the handshake of its connection, and whom it is for is whoever reads it: the sender's link
+ * lets nothing through that is meant for another directory. So neither is packed and neither can be forged.
  *
  *   1 pre-vote, 2 vote               [type, term, last epoch, end]
  *   3 pre-vote-reply, 4 vote-reply   [type, term, granted 0 | 1]
@@ -13,11 +14,12 @@
  * epochs that never go back and never exceed the term. What the core is told has arrived has arrived.
  */
 import { VarveError } from '../errors.js';
-import type { AppendRequest, BatchSpan, Message, NodeId } from '../raft/types.js';
+import type { AppendRequest, BatchSpan, Member, Message, Sender } from '../raft/types.js';
 import { malformed } from '../raft/validate.js';
 import { baseOffsetAt, epochAt, isControlAt, lastOffsetDeltaAt } from '../record/record-batch.js';
 import { validateStoredBatch } from '../record/validate-batch.js';
 import { MAX_BATCH_BYTES } from '../rpc/protocol.js';
+import { configurationAt } from './control-batches.js';
 
 const TYPES = [
   '',
@@ -73,14 +75,14 @@ const FIELDS = [0, 4, 4, 3, 3, 6, 8, 3, 2];
  * @param body the batches of an append: the message keeps them
  * @throws VarveError PROTOCOL_ERROR, or what is wrong with a batch
  */
-export function unpackMessage(packed: unknown, from: NodeId, to: NodeId, body: Buffer): Message {
+export function unpackMessage(packed: unknown, from: Sender, to: Member, body: Buffer): Message {
   const message = unpack(packed, from, to, body);
   const problem = malformed(message);
   if (problem !== undefined) throw refused(problem);
   return message;
 }
 
-function unpack(packed: unknown, from: NodeId, to: NodeId, body: Buffer): Message {
+function unpack(packed: unknown, from: Sender, to: Member, body: Buffer): Message {
   if (!Array.isArray(packed)) throw refused('it is not an array');
   const fields = packed as unknown[];
   const type = fields[0] as number;
@@ -122,7 +124,7 @@ function unpack(packed: unknown, from: NodeId, to: NodeId, body: Buffer): Messag
 }
 
 function receivedAppend(
-  base: { from: NodeId; to: NodeId; term: number },
+  base: { from: Sender; to: Member; term: number },
   start: number,
   prevEpoch: number,
   end: number,
@@ -149,7 +151,10 @@ function receivedAppend(
       );
     }
     const next = offset + lastOffsetDeltaAt(body, position) + 1;
-    batches.push({ start: offset, end: next, epoch: batchEpoch, position, isControl: isControlAt(body, position) });
+    const isControl = isControlAt(body, position);
+    const configuration = isControl ? configurationAt(body, position) : undefined;
+    const span = { start: offset, end: next, epoch: batchEpoch, position, isControl };
+    batches.push(configuration === undefined ? span : { ...span, configuration });
     offset = next;
     epoch = batchEpoch;
     position += size;

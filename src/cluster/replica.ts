@@ -14,9 +14,30 @@
 import { invariant, VarveError } from '../errors.js';
 import { type AppendedRange, ControlKind, type Log } from '../log/log.js';
 import { Raft } from '../raft/raft.js';
-import type { HardState, LogProgress, LogWrite, Message, NodeId, Ready, Role } from '../raft/types.js';
+import { isJoint, sameMembers } from '../raft/membership.js';
+import type { ProposedMembership } from '../raft/membership-change.js';
+import type {
+  Configuration,
+  HardState,
+  LoggedConfiguration,
+  LogProgress,
+  LogWrite,
+  Membership,
+  Message,
+  NodeId,
+  Ready,
+  Role,
+  Sender,
+} from '../raft/types.js';
 import { DATA_FRAME_BYTES } from '../rpc/protocol.js';
-import { type ControlTracker, decodeLogStart, encodeLogStart, scanControls } from './control-batches.js';
+import {
+  type ControlTracker,
+  decodeConfiguration,
+  decodeLogStart,
+  encodeConfiguration,
+  encodeLogStart,
+  scanControls,
+} from './control-batches.js';
 import { FetchQueue } from './fetch-queue.js';
 import { ProduceQueue, type ProduceRequest } from './produce-request.js';
 import type { ReceivedAppend } from './raft-codec.js';
@@ -24,8 +45,9 @@ import type { PartitionStatus } from './status.js';
 
 /** What a replica needs of its node. */
 export interface ReplicaHost {
-  readonly nodeId: NodeId;
-  readonly voters: readonly NodeId[];
+  readonly self: Sender;
+  /** The configuration of a log that holds none. Nobody, while it is not known who founded the cluster. */
+  readonly founding: Configuration;
   readonly heartbeatTicks: number;
   readonly electionTicks: number;
   readonly maxInflightMessages: number;
@@ -34,6 +56,7 @@ export interface ReplicaHost {
   /** Asks for `pass` at the end of this turn. */
   schedule(replica: Replica): void;
   onLeadership(replica: Replica): void;
+  onMembership(replica: Replica): void;
   /** The store accepts nothing any more. */
   onDiskFailed(error: VarveError): void;
   /** A contradiction: the node must stop. */
@@ -47,6 +70,11 @@ const FULL_DISK_PAUSE_TICKS = 20;
 const RETENTION_CHECK_MS = 10_000;
 
 type AppendMessage = Extract<Message, { readonly type: 'append' }>;
+
+interface WaitingChange {
+  readonly wanted: ProposedMembership;
+  readonly done: (error?: VarveError) => void;
+}
 
 interface WaitingDelete {
   /** The log start asked for. */
@@ -80,6 +108,7 @@ export class Replica {
   readonly #ackedByAll = new ProduceQueue();
   readonly #controls: ControlTracker;
   #deletes: WaitingDelete[] = [];
+  #change: WaitingChange | undefined;
   #nextRetentionCheck = 0;
   /** Per peer: batches for it are being read from the disk, and later appends to it wait their turn. */
   readonly #reading = new Map<NodeId, Promise<void>>();
@@ -126,6 +155,11 @@ export class Replica {
     return this.#role === 'leader' && this.#highWatermark >= this.#leaderChangeEnd;
   }
 
+  /** Who the replicas are, as far as this one knows. */
+  get membership(): Membership {
+    return this.#raft.membership;
+  }
+
   get stopped(): VarveError | undefined {
     return this.#stopped;
   }
@@ -151,6 +185,7 @@ export class Replica {
       waitingFetches: this.fetches.length,
       stopped: this.#stopped?.message ?? '',
       recovery: log.recovery,
+      membership: this.membership,
       followers: this.#raft.peers(),
     };
   }
@@ -190,7 +225,7 @@ export class Replica {
   }
 
   /** There is a new connection, perhaps to another incarnation: what the peer said before counts no more. */
-  peerReset(peer: NodeId): void {
+  peerReset(peer: Sender): void {
     if (this.#isOut) return;
     this.#guard(() => {
       this.#raft.peerReset(peer);
@@ -259,6 +294,27 @@ export class Replica {
     });
   }
 
+  /**
+   * Replaces the replicas; resolves once that is committed and no joint phase is left. New voters must be learners before.
+   * @throws VarveError NOT_LEADER; INVALID_ARGUMENT with what speaks against it, nothing was changed then; OUTCOME_UNKNOWN
+   *   when the leadership ended before it was committed
+   */
+  changeMembership(wanted: ProposedMembership): Promise<void> {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    if (this.#role !== 'leader' || this.#isOut) throw this.notLeader();
+    const refusal = this.#raft.changeMembership(wanted);
+    if (refusal !== undefined) throw new VarveError('INVALID_ARGUMENT', `${this.name}: ${refusal}`);
+    return new Promise((resolve, reject) => {
+      this.#change = { wanted, done: (error) => (error === undefined ? resolve() : reject(error)) };
+      this.#guard(() => this.#drain());
+    });
+  }
+
+  /** It is known now who founded the cluster. */
+  founded(): void {
+    if (this.#stopped === undefined && this.log.configurations.length === 0) this.#guard(() => this.#restartCore());
+  }
+
   /** The log's settings say how far it may be deleted; the leader alone moves the log start, of all replicas. */
   #enforceRetention(): void {
     if (!this.mayRead || this.#deletes.length > 0) return;
@@ -279,7 +335,7 @@ export class Replica {
   }
 
   notLeader(): VarveError {
-    const leader = this.#leader !== 0 && this.#leader !== this.host.nodeId ? `node ${this.#leader} leads it` : '';
+    const leader = this.#leader !== 0 && this.#leader !== this.host.self.id ? `node ${this.#leader} leads it` : '';
     const mine = this.#role === 'leader' ? 'its leadership is too new to answer' : leader;
     return new VarveError('NOT_LEADER', `${this.name}: ${mine || 'its leader is not known at present'}`);
   }
@@ -327,8 +383,8 @@ export class Replica {
   #createCore(): Raft {
     const { log, host } = this;
     return new Raft({
-      id: host.nodeId,
-      voters: host.voters,
+      self: host.self,
+      configurations: this.#configurations(),
       hardState: log.hardState,
       highWatermark: log.highWatermark,
       progress: this.#takeProgress(),
@@ -341,6 +397,15 @@ export class Replica {
       maxAppendBytes: DATA_FRAME_BYTES,
       random: Math.random,
     });
+  }
+
+  /** The founding configuration precedes the log's: it was in effect, and is again if those are cut off uncommitted. */
+  #configurations(): LoggedConfiguration[] {
+    const logged = this.log.configurations.map(({ offset, value }) => ({
+      offset,
+      configuration: decodeConfiguration(value, `${this.name}, offset ${offset}`),
+    }));
+    return [{ offset: -1, configuration: this.host.founding }, ...logged];
   }
 
   #reportProgress(): void {
@@ -362,14 +427,20 @@ export class Replica {
   #drain(): void {
     for (;;) {
       const ready = this.#raft.ready();
-      if (ready === undefined) return;
+      if (ready === undefined) {
+        if (this.#recordMembership()) continue;
+        return;
+      }
       for (const write of ready.writes) this.#write(write);
       if (ready.hardState !== undefined) this.#save(ready.hardState);
       for (const message of ready.messages) this.#send(message);
       if (ready.highWatermark !== undefined) this.#advance(ready.highWatermark);
       if (ready.leadership !== undefined) this.#setLeadership(ready.leadership);
+      if (ready.membership !== undefined) this.#onMembership(ready.membership);
+      if (ready.changeFailed !== undefined) this.#endChange('INVALID_ARGUMENT', ready.changeFailed);
       if (ready.writes.length > 0) {
-        if (ready.writes.some((write) => write.type === 'leader-change')) this.#raft.accepted();
+        if (ready.writes.some(({ type }) => type === 'leader-change' || type === 'configuration'))
+          this.#raft.accepted();
         this.#reportProgress();
       }
     }
@@ -411,7 +482,38 @@ export class Replica {
         this.#leaderChangeEnd = lastOffset + 1;
         break;
       }
+      case 'configuration':
+        log.appendControl(ControlKind.Configuration, encodeConfiguration(write.configuration), write.epoch);
+        break;
     }
+  }
+
+  /**
+   * A log says by itself who its replicas are: the first leader that has committed something writes down the founding
+   * configuration, for those who come later and for the time after founding.json.
+   */
+  #recordMembership(): boolean {
+    if (this.#role !== 'leader' || !this.mayRead || this.log.configurations.length > 0) return false;
+    const { voters, learners } = this.#raft.membership.configuration;
+    const refusal = this.#raft.changeMembership({ voters, learners });
+    invariant(refusal === undefined, `${this.name}: the founding configuration cannot be written down: ${refusal}`);
+    return true;
+  }
+
+  #onMembership({ configuration, committed }: Membership): void {
+    this.host.onMembership(this);
+    if (this.#change === undefined || !committed || isJoint(configuration)) return;
+    const { wanted, done } = this.#change;
+    if (!sameMembers(configuration.voters, wanted.voters)) return;
+    if (!sameMembers(configuration.learners, wanted.learners)) return;
+    this.#change = undefined;
+    done();
+  }
+
+  #endChange(code: 'INVALID_ARGUMENT' | 'OUTCOME_UNKNOWN', why: string): void {
+    const change = this.#change;
+    this.#change = undefined;
+    change?.done(new VarveError(code, `${this.name}: ${why}`));
   }
 
   #save(state: HardState): void {
@@ -433,7 +535,7 @@ export class Replica {
       this.host.send(this, message, NO_BODIES, 0);
       return;
     }
-    const { to } = message;
+    const to = message.to.id;
     const before = this.#reading.get(to);
     const cold = before ?? this.#warm(message);
     if (cold === undefined) {
@@ -521,6 +623,7 @@ export class Replica {
     const deletes = this.#deletes;
     this.#deletes = [];
     for (const { done } of deletes) done(new VarveError('OUTCOME_UNKNOWN', `${this.name}: ${why}`));
+    this.#endChange('OUTCOME_UNKNOWN', why);
     this.fetches.wake();
   }
 
@@ -551,6 +654,7 @@ export class Replica {
     this.#setLeadership({ role: 'follower', term: this.#term, leader: 0 });
   }
 
+  /** A core from what the log holds, as a restarted process would have it. */
   #restartCore(): void {
     // The log must answer with the state that is durable: a vote in flight could otherwise be given twice.
     if (this.#unsavedStates > 0) {
@@ -560,6 +664,7 @@ export class Replica {
     this.#raft = this.#createCore();
     this.#term = this.log.hardState.term;
     this.#appended = false;
+    this.host.schedule(this);
   }
 }
 

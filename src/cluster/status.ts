@@ -2,7 +2,7 @@
 import type { FlushMode, JournalStats } from '../disk/disk.js';
 import type { RecoveryReport } from '../log/log.js';
 import type { StoreStats } from '../log/store.js';
-import type { PeerStatus, Role } from '../raft/types.js';
+import type { Membership, PeerStatus, Role } from '../raft/types.js';
 
 export interface NodeStatus {
   readonly nodeId: number;
@@ -62,6 +62,8 @@ export interface PartitionStatus {
   /** Empty while the replica takes part; else why it does not. */
   readonly stopped: string;
   readonly recovery: RecoveryReport;
+  /** Who the replicas are, as this one knows. Offset −1: as the cluster was founded; nobody: that is not known yet. */
+  readonly membership: Membership;
   /** On the leader: what it knows of its followers. */
   readonly followers: readonly PeerStatus[];
 }

@@ -27,6 +27,7 @@ import { LogRegistry, type OpenLogOptions } from './log-registry.js';
 import type { StoreOptions } from './options.js';
 import type { PartitionLog } from './partition-log.js';
 import { resolveStoreOptions } from './resolved-options.js';
+import { SideFiles } from './side-files.js';
 import { StoreMaintenance } from './store-maintenance.js';
 import { type OpenedDirectory, openDirectory, type StoreGround } from './store-opening.js';
 import type { StoreStats } from './store-stats.js';
@@ -57,6 +58,8 @@ export class Store {
   readonly #registry: LogRegistry;
   readonly #checkpointer: Checkpointer;
   readonly #maintenance: StoreMaintenance;
+  /** Of the layer above. */
+  readonly sideFiles: SideFiles;
   #failed: VarveError | undefined;
   /** When the store failed, not everything that it had accepted was known to be durable. */
   #lost = false;
@@ -83,6 +86,7 @@ export class Store {
       // Its older files may have become free.
       onLack: () => this.#maintenance.queueCheckpoint(),
     });
+    this.sideFiles = new SideFiles(disk, this.#turns, this.#reserve);
     this.#journal = disk.openJournal({
       path: JOURNAL_DIRECTORY,
       directoryId: Buffer.from(meta.directoryId, 'hex'),

@@ -8,7 +8,7 @@
  */
 import type { Cursors } from './cursors.js';
 import { invariant } from './invariant.js';
-import type { AppendReply, AppendRequest, EpochEnd, LogView, NodeId } from './types.js';
+import type { AppendReply, AppendRequest, EpochEnd, LogView, Member, Sender } from './types.js';
 
 const NOT_REJECTED = -1;
 const NO_HINT: EpochEnd = { epoch: -1, end: 0 };
@@ -18,8 +18,9 @@ export class Following {
   readonly #cursors: Cursors;
   /** Our log equals the leader's up to here; 0 before its first append. */
   verified = 0;
-  /** The last counted cursor that the leader was told. */
-  reported = 0;
+  /** The cursors that the leader was told last. */
+  #reportedCounted = 0;
+  #reportedDurable = 0;
 
   constructor(cursors: Cursors) {
     this.#cursors = cursors;
@@ -30,7 +31,18 @@ export class Following {
     return Math.min(this.#cursors.counted, this.verified);
   }
 
-  reply(from: NodeId, to: NodeId, term: number): AppendReply {
+  /** Under the relaxed modes the durable cursor is told only while somebody waits for it. */
+  hasNews(durableCounts: boolean): boolean {
+    if (this.counted > this.#reportedCounted) return true;
+    return durableCounts && Math.min(this.#cursors.durable, this.verified) > this.#reportedDurable;
+  }
+
+  noteReported(): void {
+    this.#reportedCounted = this.counted;
+    this.#reportedDurable = Math.min(this.#cursors.durable, this.verified);
+  }
+
+  reply(from: Sender, to: Member, term: number): AppendReply {
     const { written, durable, generation } = this.#cursors;
     return {
       type: 'append-reply',

@@ -7,6 +7,7 @@
  * more, so a stuck disk cannot make the queue grow without bound.
  */
 import { invariant } from './invariant.js';
+import { sameMember } from './membership.js';
 import type { HardState, Message } from './types.js';
 
 interface Held {
@@ -105,6 +106,6 @@ function covers(later: HardState, earlier: HardState): boolean {
 
 /** A later answer or request of the same kind says all that the earlier one did; rejections answer a request each. */
 function supersedes(later: Message, earlier: Message): boolean {
-  if (later.to !== earlier.to || later.type !== earlier.type) return false;
+  if (!sameMember(later.to, earlier.to) || later.type !== earlier.type) return false;
   return later.type !== 'append-reply' || (later.rejectedStart < 0 && (earlier as typeof later).rejectedStart < 0);
 }

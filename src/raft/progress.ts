@@ -11,7 +11,10 @@
  * follower's truncation generation and this leader's term last, because a follower only cuts above what it has verified.
  */
 import { invariant } from './invariant.js';
-import type { AppendReply, NodeId, PeerStatus } from './types.js';
+import type { AppendReply, Member, PeerStatus } from './types.js';
+
+/** So many former processes of a follower are remembered, for messages that come late. */
+const RETIRED_MAX = 8;
 
 export interface InflightLimits {
   readonly maxInflightMessages: number;
@@ -61,11 +64,15 @@ export class Inflight {
 }
 
 export class Progress {
-  readonly id: NodeId;
+  readonly member: Member;
   readonly inflight: Inflight;
   readonly #countBy: 'durable' | 'written';
   state: 'probe' | 'replicate' = 'probe';
   next: number;
+  /** The process that what follows was heard from; '' while unknown. */
+  incarnation = '';
+  /** Processes of this member that are over. */
+  #retired: string[] = [];
   written = 0;
   durable = 0;
   /** The follower's truncation generation; −1 while unknown. */
@@ -82,8 +89,8 @@ export class Progress {
   /** An append did not fit: one at a time until the follower stores one, or a full disk would be sent the same for ever. */
   cautious = false;
 
-  constructor(id: NodeId, next: number, countBy: 'durable' | 'written', limits: InflightLimits) {
-    this.id = id;
+  constructor(member: Member, next: number, countBy: 'durable' | 'written', limits: InflightLimits) {
+    this.member = member;
     this.next = next;
     this.inflight = new Inflight(limits);
     this.#countBy = countBy;
@@ -108,7 +115,23 @@ export class Progress {
     this.inflight.clear();
   }
 
-  /** The follower restarted, or may have: nothing it said before counts any more. */
+  /**
+   * A message of this process arrived. Another process than before knows only what its disk kept, so nothing counts that
+   * the former one said.
+   * @returns false when the process is known to be over
+   */
+  heardFrom(incarnation: string): boolean {
+    if (incarnation === this.incarnation) return true;
+    if (this.#retired.includes(incarnation)) return false;
+    if (this.incarnation !== '') {
+      this.#retired = [...this.#retired.slice(1 - RETIRED_MAX), this.incarnation];
+      this.forget();
+    }
+    this.incarnation = incarnation;
+    return true;
+  }
+
+  /** Nothing the follower said before counts any more. */
   forget(): void {
     this.written = 0;
     this.durable = 0;
@@ -118,8 +141,8 @@ export class Progress {
   }
 
   sent(end: number, bytes: number): void {
-    invariant(this.state === 'replicate', () => `data sent to node ${this.id} in state ${this.state}`);
-    invariant(end > this.next, () => `append to node ${this.id} ends at ${end}, not after ${this.next}`);
+    invariant(this.state === 'replicate', () => `data sent to node ${this.member.id} in state ${this.state}`);
+    invariant(end > this.next, () => `append to node ${this.member.id} ends at ${end}, not after ${this.next}`);
     this.next = end;
     this.inflight.add(end, bytes);
   }
@@ -142,9 +165,10 @@ export class Progress {
     return true;
   }
 
-  get status(): PeerStatus {
+  status(voter: boolean): PeerStatus {
     return {
-      id: this.id,
+      ...this.member,
+      voter,
       state: this.state,
       next: this.next,
       written: this.written,

@@ -1,11 +1,19 @@
 /**
- * Arithmetic of majorities over a fixed set of voters. Pure functions.
+ * Majorities. Pure.
  *
- * Two majorities of one set always share a member: everything Raft promises rests on that, so there is exactly one
- * definition of a majority and it is here.
+ * Two majorities of one set share a member, and in a joint phase a decision needs a majority of both sets: everything Raft
+ * promises rests on that, so there is exactly one definition of a majority and it is here.
  */
+import { includes, sameMember } from './membership.js';
+import type { Configuration, Member } from './types.js';
+
 export function majority(voters: number): number {
   return Math.floor(voters / 2) + 1;
+}
+
+/** The sets of which each must have a majority: one, or two in a joint phase. None has a majority of nobody. */
+export function votingSets({ voters, outgoing }: Configuration): readonly (readonly Member[])[] {
+  return outgoing.length > 0 ? [voters, outgoing] : [voters];
 }
 
 /**
@@ -20,30 +28,36 @@ export function majorityCursor(cursors: number[]): number {
     for (; j > 0 && cursors[j - 1]! < cursor; j--) cursors[j] = cursors[j - 1]!;
     cursors[j] = cursor;
   }
-  return cursors[majority(cursors.length) - 1]!;
+  return cursors[majority(cursors.length) - 1] ?? 0;
 }
 
 export type BallotResult = 'pending' | 'won' | 'lost';
 
 /** The answers to one request for votes. A voter's first answer stands; a repeated one changes nothing. */
 export class Ballot {
-  readonly #voters: number;
-  readonly #answers = new Map<number, boolean>();
+  readonly #sets: readonly (readonly Member[])[];
+  readonly #granted: Member[] = [];
+  readonly #refused: Member[] = [];
 
-  constructor(voters: number) {
-    this.#voters = voters;
+  constructor(configuration: Configuration) {
+    this.#sets = votingSets(configuration);
   }
 
-  record(voter: number, granted: boolean): void {
-    if (!this.#answers.has(voter)) this.#answers.set(voter, granted);
+  /** Whoever is no voter is not counted. */
+  record(voter: Member, granted: boolean): void {
+    const answered = [...this.#granted, ...this.#refused].some((other) => sameMember(other, voter));
+    if (!answered) (granted ? this.#granted : this.#refused).push(voter);
   }
 
   get result(): BallotResult {
-    let granted = 0;
-    for (const answer of this.#answers.values()) if (answer) granted++;
-    const needed = majority(this.#voters);
-    if (granted >= needed) return 'won';
-    const refused = this.#answers.size - granted;
-    return refused > this.#voters - needed ? 'lost' : 'pending';
+    let result: BallotResult = 'won';
+    for (const voters of this.#sets) {
+      const count = (answers: Member[]): number => voters.filter((voter) => includes(answers, voter)).length;
+      const needed = majority(voters.length);
+      if (count(this.#granted) >= needed) continue;
+      if (count(this.#refused) > voters.length - needed) return 'lost';
+      result = 'pending';
+    }
+    return result;
   }
 }

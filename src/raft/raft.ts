@@ -12,23 +12,28 @@
  *     the log reports progress           raft.logProgress({ generation, written, durable })
  *     a hard state is on disk            raft.hardStateDurable(state)
  *     a connection broke                 raft.peerUnreachable(id)    (sends nothing by itself; heartbeats will)
- *     a connection was made              raft.peerReset(id)          (the peer may be a new incarnation)
+ *     a connection was made              raft.peerReset(sender)      (the peer may be a new incarnation)
+ *     who the replicas are shall change  raft.changeMembership(…)    (leader only; a sentence says why not)
  *
  *   function drain(raft) {
  *     for (let ready = raft.ready(); ready !== undefined; ready = raft.ready()) {
- *       for (const write of ready.writes) perform(write);      // truncate, append, leader-change: now, in order
+ *       for (const write of ready.writes) perform(write);      // truncate, append, control batches: now, in order
  *       if (ready.hardState) persist(ready.hardState);         // behind the writes, in one ordered stream
  *       for (const message of ready.messages) send(message);   // append messages: with the bytes of [start, end)
  *       if (ready.highWatermark !== undefined) publish(ready.highWatermark);
  *       if (ready.leadership) announce(ready.leadership);
- *       if (ready.writes.some((write) => write.type === 'leader-change')) raft.accepted();
+ *       if (ready.membership) connect(ready.membership);
+ *       if (ready.writes.some(ofItsOwn)) raft.accepted();      // leader-change, configuration
  *       if (ready.writes.length > 0) raft.logProgress({ generation, written, durable });   // the log's, as they are now
  *     }
  *   }
  *
  * - Writes are *issued* before the next call, not awaited: the log's end moves at once, `written` and `durable` follow.
  * - A truncation must succeed or the node stops. An append may be refused (disk full): to the core it is a lost message.
+ * - Who sent a message is known from its connection: node id, directory id and incarnation id, as the handshake said. A
+ *   message goes out only to the directory it is addressed to, and only over a connection to the present incarnation.
  * - The messages of one peer's connection must not be delivered once `peerReset` was called for a later one.
+ * - Batches that hold a configuration come with it decoded, and leader-change and configuration batches take one offset.
  * - `append` messages to one follower, empty ones too, travel in order (on one connection): one that overtakes another is
  *   rejected, and what was on the way is sent again.
  * - A late tick counts once; an overdue tick should first let waiting messages in, or a busy node deposes its leader.
@@ -38,62 +43,70 @@
  * - no message leaves while the term and vote it was decided under are not durable
  * - the high watermark never goes back, never passes the log's end, and nothing below it is ever cut
  * - a leader counts records of its own epoch only, held by a majority up to their counted cursor
+ * - only voters of the configuration in effect are counted, by node and directory id: a disk that was replaced is nobody
  */
+import { Configurations } from './configurations.js';
 import { Cursors } from './cursors.js';
 import { ElectionTimer, upToDate } from './election.js';
 import { Following, planAppend } from './following.js';
 import { invariant } from './invariant.js';
+import { Leadership } from './leadership.js';
+import { isMember, isSoleVoter, isVoter, membersOf, sameMember } from './membership.js';
+import type { ProposedMembership } from './membership-change.js';
 import { Outbox } from './outbox.js';
 import { Ballot } from './quorum.js';
-import { Replication, type ReplicationHost } from './replication.js';
 import type {
   AppendReply,
   AppendRequest,
+  Configuration,
   HardState,
   Heartbeat,
   LogProgress,
   LogView,
   LogWrite,
+  Member,
+  Membership,
   Message,
   NodeId,
   PeerStatus,
   RaftOptions,
   Ready,
   Role,
+  Sender,
   VoteReply,
   VoteRequest,
 } from './types.js';
 import { malformed, validate } from './validate.js';
 
 export class Raft {
-  readonly #id: NodeId;
+  readonly #self: Sender;
   readonly #options: RaftOptions;
   readonly #log: LogView;
-  readonly #peers: readonly NodeId[];
+  readonly #configurations: Configurations;
   readonly #outbox: Outbox;
   readonly #cursors: Cursors;
   readonly #electionTimer: ElectionTimer;
   #role: Role = 'follower';
-  #leader: NodeId = 0;
+  #leader: Member | undefined;
+  /** Whom the vote of this term went to; unknown after a restart, and then it is not given again to anybody. */
+  #votedFor: Member | undefined;
   #ballot: Ballot | undefined;
   #following: Following;
-  #replication: Replication | undefined;
-  /** Leader: ticks since the last heartbeat, and since check-quorum last looked. */
-  #heartbeatElapsed = 0;
-  #quorumElapsed = 0;
+  #leadership: Leadership | undefined;
   #highWatermark: number;
   /** Follower: known to be committed, though the log may not have come that far yet. */
   #committed: number;
   #writes: LogWrite[] = [];
-  #published: { role: Role; term: number; leader: NodeId; highWatermark: number };
+  #changeFailed: string | undefined;
+  #published: { role: Role; term: number; leader: NodeId; highWatermark: number; membership: Membership };
 
   /** @throws RangeError for options that cannot work, RaftInvariantError for a start state that contradicts itself. */
   constructor(options: RaftOptions) {
     validate(options);
     this.#options = options;
-    this.#id = options.id;
+    this.#self = options.self;
     this.#log = options.log;
-    this.#peers = options.voters.filter((voter) => voter !== options.id);
+    this.#configurations = new Configurations(options.configurations);
     this.#outbox = new Outbox(options.hardState);
     // A crash can keep the batches of a term and lose the term itself. Nothing was said in that term then: see Outbox.
     if (options.log.lastEpoch > options.hardState.term) this.#outbox.setState({ term: options.log.lastEpoch, vote: 0 });
@@ -103,13 +116,15 @@ export class Raft {
     // Retention deletes committed records only.
     this.#highWatermark = Math.max(options.highWatermark, options.log.start);
     this.#committed = this.#highWatermark;
+    this.#configurations.committedTo(this.#highWatermark);
     this.#published = {
       role: 'follower',
       term: options.hardState.term,
       leader: 0,
       highWatermark: options.highWatermark,
+      membership: this.membership,
     };
-    if (this.#peers.length === 0) this.#campaign();
+    if (this.#isAlone) this.#campaign();
   }
 
   get role(): Role {
@@ -122,37 +137,45 @@ export class Raft {
 
   /** 0: unknown. */
   get leader(): NodeId {
-    return this.#leader;
+    return this.#leader?.id ?? 0;
   }
 
   get highWatermark(): number {
     return this.#highWatermark;
   }
 
+  /** The configuration in effect here. */
+  get membership(): Membership {
+    const { offset, configuration } = this.#configurations.last;
+    return { offset, configuration, committed: offset < this.#highWatermark };
+  }
+
   /** The leader's view of its followers; empty on any other node. */
   peers(): readonly PeerStatus[] {
-    return this.#replication?.status ?? [];
+    return this.#leadership?.peers ?? [];
   }
 
   // ---- what goes in ----
 
   tick(): void {
     this.#assertWritesTaken();
-    if (this.#replication !== undefined) {
-      this.#tickLeader(this.#replication);
+    if (this.#leadership !== undefined) {
+      this.#leadership.tick();
     } else if (this.#electionTimer.tick()) {
-      if (this.#peers.length === 0) this.#campaign();
+      if (!this.#configurations.mayCampaign(this.#self)) this.#loseLeader();
+      else if (this.#isAlone) this.#campaign();
       else this.#campaignForPreVotes();
     }
   }
 
-  /** Takes a message of a peer. One from a node that is not a voter changes nothing. */
+  /** Takes a message of a peer. One that is meant for another disk, and an answer of no member, change nothing. */
   step(message: Message): void {
     this.#assertWritesTaken();
-    invariant(message.to === this.#id, () => `node ${this.#id} was given a message for node ${message.to}`);
-    if (!this.#peers.includes(message.from)) return;
+    const { from, to } = message;
+    invariant(to.id === this.#self.id, () => `node ${this.#self.id} was given a message for node ${to.id}`);
+    if (!sameMember(to, this.#self) || from.id === to.id || !this.#listensTo(message)) return;
     const problem = malformed(message);
-    invariant(problem === undefined, () => `malformed message of node ${message.from}: ${problem}`);
+    invariant(problem === undefined, () => `malformed message of node ${from.id}: ${problem}`);
     if (message.term < this.term) this.#onLowerTerm(message);
     else if (message.term === this.term || this.#followsHigherTerm(message)) this.#dispatch(message);
   }
@@ -160,19 +183,23 @@ export class Raft {
   /** Leader: the log's end moved. Replication starts at once, beside the leader's own disk. */
   accepted(): void {
     this.#assertWritesTaken();
-    invariant(this.#replication !== undefined, () => `records were appended on node ${this.#id}, a ${this.#role}`);
-    this.#replication.replicate();
+    invariant(this.#leadership !== undefined, () => `records were appended on node ${this.#self.id}, a ${this.#role}`);
+    this.#leadership.replicate();
   }
 
   logProgress(progress: LogProgress): void {
     this.#assertWritesTaken();
     this.#cursors.update(progress, this.#log.end);
-    if (this.#replication !== undefined) {
-      this.#advanceLeader(this.#replication);
+    // An append that the log could not take brought no configuration.
+    this.#configurations.truncateTo(this.#log.end);
+    if (this.#leadership !== undefined) {
+      this.#leadership.advance();
       return;
     }
     this.#advanceFollower();
-    if (this.#leader !== 0 && this.#following.counted > this.#following.reported) this.#acknowledge(this.#leader);
+    // A configuration counts by durable cursors, whatever the flush mode.
+    const durableCounts = this.#configurations.last.offset >= this.#highWatermark;
+    if (this.#leader !== undefined && this.#following.hasNews(durableCounts)) this.#acknowledge(this.#leader);
   }
 
   /** `state` is on disk, and so is every one before it. */
@@ -180,18 +207,29 @@ export class Raft {
     this.#assertWritesTaken();
     this.#outbox.durable(state);
     // A candidate's vote for itself is a vote: it counts when it cannot be forgotten.
-    if (this.#role === 'candidate' && this.#outbox.settled) this.#count(this.#id, true);
+    if (this.#role === 'candidate' && this.#outbox.settled) this.#count(this.#self, true);
   }
 
-  /** What was sent to this peer may be lost. */
+  /** What was sent to this node may be lost. */
   peerUnreachable(id: NodeId): void {
-    this.#replication?.unreachable(id);
+    this.#leadership?.unreachable(id);
   }
 
   /** A new connection, perhaps to a new incarnation of this peer: what it said before counts no more. */
-  peerReset(id: NodeId): void {
+  peerReset(peer: Sender): void {
     this.#assertWritesTaken();
-    this.#replication?.reset(id);
+    this.#leadership?.reset(peer);
+  }
+
+  /**
+   * Leader: replaces the configuration. New voters must be learners now, and are waited for until they have caught up;
+   * what came of it is told by `Ready.membership` and `Ready.changeFailed`.
+   * @returns why it is refused, a sentence; undefined: it has begun
+   */
+  changeMembership(proposed: ProposedMembership): string | undefined {
+    this.#assertWritesTaken();
+    if (this.#leadership === undefined) return 'this node does not lead the group: ask its leader';
+    return this.#leadership.changeMembership(proposed);
   }
 
   // ---- what comes out ----
@@ -200,8 +238,20 @@ export class Raft {
   ready(): Ready | undefined {
     const published = this.#published;
     const moved = published.highWatermark !== this.#highWatermark;
-    const led = published.role !== this.#role || published.term !== this.term || published.leader !== this.#leader;
-    if (this.#writes.length === 0 && !this.#outbox.hasOutput && !moved && !led) return undefined;
+    const { role, term, leader, membership } = this;
+    const led = published.role !== role || published.term !== term || published.leader !== leader;
+    const changed =
+      published.membership.offset !== membership.offset || published.membership.committed !== membership.committed;
+    const changeFailed = this.#changeFailed;
+    if (
+      this.#writes.length === 0 &&
+      !this.#outbox.hasOutput &&
+      !moved &&
+      !led &&
+      !changed &&
+      changeFailed === undefined
+    )
+      return undefined;
     const writes = this.#writes;
     this.#writes = [];
     const hardState = this.#outbox.takeState();
@@ -210,13 +260,42 @@ export class Raft {
       messages: this.#outbox.takeMessages(),
       ...(hardState && { hardState }),
       ...(moved && { highWatermark: this.#highWatermark }),
-      ...(led && { leadership: { role: this.#role, term: this.term, leader: this.#leader } }),
+      ...(led && { leadership: { role, term, leader } }),
+      ...(changed && { membership }),
+      ...(changeFailed !== undefined && { changeFailed }),
     };
-    this.#published = { role: this.#role, term: this.term, leader: this.#leader, highWatermark: this.#highWatermark };
+    this.#changeFailed = undefined;
+    this.#published = { role, term, leader, highWatermark: this.#highWatermark, membership };
     return ready;
   }
 
   // ---- terms ----
+
+  /**
+   * Requests are judged by what they say, whoever sends them: a follower whose configuration is old must still hear the
+   * leader and vote. But nobody who holds no record and is no member may be elected: a disk that was wiped, and made
+   * itself a configuration, would find those who have not stored anything yet. Answers count from members only.
+   */
+  #listensTo(message: Message): boolean {
+    switch (message.type) {
+      case 'append':
+      case 'heartbeat':
+        return true;
+      case 'pre-vote':
+      case 'vote':
+        return message.lastEpoch >= 0 || this.#isMember(message.from);
+      default:
+        return this.#isMember(message.from);
+    }
+  }
+
+  #isMember(sender: Member): boolean {
+    return isMember(this.#configurations.current, sender);
+  }
+
+  get #isAlone(): boolean {
+    return isSoleVoter(this.#configurations.current, this.#self);
+  }
 
   /** Every message of a higher term raises ours, except those that pre-vote exists for. False: look no further. */
   #followsHigherTerm(message: Message): boolean {
@@ -238,13 +317,13 @@ export class Raft {
       default:
         break;
     }
-    this.#becomeFollower(message.term, 0);
+    this.#becomeFollower(message.term, undefined);
     return true;
   }
 
   /** A stale leader or candidate learns the term it missed; stale answers are nobody's business. */
   #onLowerTerm(message: Message): void {
-    const reply = { from: this.#id, to: message.from, term: this.term };
+    const reply = { from: this.#self, to: message.from, term: this.term };
     switch (message.type) {
       case 'pre-vote':
       case 'vote':
@@ -278,63 +357,74 @@ export class Raft {
         this.#onHeartbeat(message);
         break;
       case 'append-reply':
-        if (this.#replication !== undefined) this.#onAppendReply(this.#replication, message);
+        this.#leadership?.onAppendReply(message);
         break;
       case 'heartbeat-reply':
-        this.#replication?.onHeartbeatReply(message.from);
+        this.#leadership?.onHeartbeatReply(message);
         break;
     }
   }
 
-  #becomeFollower(term: number, leader: NodeId): void {
+  #becomeFollower(term: number, leader: Member | undefined): void {
     if (term > this.term) {
       this.#outbox.setState({ term, vote: 0 });
+      this.#votedFor = undefined;
       this.#following = new Following(this.#cursors);
     }
-    if (this.#role === 'leader' || leader !== 0) this.#electionTimer.reset();
+    if (this.#role === 'leader' || leader !== undefined) this.#electionTimer.reset();
     this.#role = 'follower';
     this.#leader = leader;
     this.#ballot = undefined;
-    this.#replication = undefined;
+    this.#leadership = undefined;
+  }
+
+  /** Who can't be elected only learns that nobody leads it. */
+  #loseLeader(): void {
+    this.#electionTimer.reset();
+    this.#leader = undefined;
   }
 
   // ---- elections ----
 
   /** A leader that is alive as far as we can know: not one election timeout has passed since it spoke. */
   #hearsLeader(): boolean {
-    return this.#role === 'leader' || (this.#leader !== 0 && this.#electionTimer.withinLease);
+    return this.#role === 'leader' || (this.#leader !== undefined && this.#electionTimer.withinLease);
   }
 
   /** Asks whether an election could be won, in the term it would have, without raising our own. */
   #campaignForPreVotes(): void {
     this.#role = 'pre-candidate';
-    this.#leader = 0;
+    this.#leader = undefined;
     this.#electionTimer.reset();
-    this.#ballot = new Ballot(this.#options.voters.length);
+    this.#ballot = new Ballot(this.#configurations.current);
     this.#requestVotes('pre-vote', this.term + 1);
-    this.#count(this.#id, true);
+    this.#count(this.#self, true);
   }
 
   #campaign(): void {
-    this.#outbox.setState({ term: this.term + 1, vote: this.#id });
+    this.#outbox.setState({ term: this.term + 1, vote: this.#self.id });
+    this.#votedFor = this.#self;
     this.#role = 'candidate';
-    this.#leader = 0;
+    this.#leader = undefined;
     this.#following = new Following(this.#cursors);
     this.#electionTimer.reset();
-    this.#ballot = new Ballot(this.#options.voters.length);
+    this.#ballot = new Ballot(this.#configurations.current);
     this.#requestVotes('vote', this.term);
   }
 
   #requestVotes(type: VoteRequest['type'], term: number): void {
     const { lastEpoch, end } = this.#log;
-    for (const to of this.#peers) this.#outbox.send({ type, from: this.#id, to, term, lastEpoch, end });
+    for (const to of membersOf(this.#configurations.current)) {
+      if (sameMember(to, this.#self) || !isVoter(this.#configurations.current, to)) continue;
+      this.#outbox.send({ type, from: this.#self, to, term, lastEpoch, end });
+    }
   }
 
   #onVoteRequest(request: VoteRequest): void {
     const granted = request.type === 'pre-vote' ? this.#wouldVote(request) : this.#vote(request);
     // A granted pre-vote answers for the term that was asked for, which we have not entered.
     const term = granted ? request.term : this.term;
-    this.#outbox.send({ type: `${request.type}-reply`, from: this.#id, to: request.from, term, granted });
+    this.#outbox.send({ type: `${request.type}-reply`, from: this.#self, to: request.from, term, granted });
   }
 
   #wouldVote(request: VoteRequest): boolean {
@@ -344,13 +434,15 @@ export class Raft {
 
   #vote(request: VoteRequest): boolean {
     if (!this.#voteIsFreeFor(request.from) || !upToDate(request, this.#log)) return false;
-    this.#outbox.setState({ term: this.term, vote: request.from });
+    this.#outbox.setState({ term: this.term, vote: request.from.id });
+    this.#votedFor = request.from;
     this.#electionTimer.reset();
     return true;
   }
 
-  #voteIsFreeFor(candidate: NodeId): boolean {
-    return this.#outbox.vote === candidate || (this.#outbox.vote === 0 && this.#leader === 0);
+  #voteIsFreeFor(candidate: Member): boolean {
+    if (this.#outbox.vote === 0) return this.#leader === undefined;
+    return this.#votedFor !== undefined && sameMember(this.#votedFor, candidate);
   }
 
   #onVoteReply(reply: VoteReply): void {
@@ -361,12 +453,12 @@ export class Raft {
     this.#count(reply.from, reply.granted);
   }
 
-  #count(voter: NodeId, granted: boolean): void {
+  #count(voter: Member, granted: boolean): void {
     const ballot = this.#ballot;
     invariant(ballot !== undefined, () => `a ${this.#role} counted a vote`);
     ballot.record(voter, granted);
     const { result } = ballot;
-    if (result === 'lost') this.#becomeFollower(this.term, 0);
+    if (result === 'lost') this.#becomeFollower(this.term, undefined);
     else if (result === 'won' && this.#role === 'pre-candidate') this.#campaign();
     else if (result === 'won') this.#becomeLeader();
   }
@@ -377,58 +469,45 @@ export class Raft {
     invariant(this.#outbox.settled, () => `elected in term ${this.term} before the vote for itself was durable`);
     invariant(this.#log.lastEpoch < this.term, () => `the log already has epoch ${this.#log.lastEpoch} ≥ ${this.term}`);
     this.#role = 'leader';
-    this.#leader = this.#id;
+    this.#leader = this.#self;
     this.#ballot = undefined;
-    this.#heartbeatElapsed = 0;
-    this.#quorumElapsed = 0;
-    this.#replication = new Replication(this.#replicationHost(), this.#options);
+    this.#leadership = new Leadership(this.#leadershipHost(), this.#options);
     // Records of earlier epochs become committed with this batch, and only with it.
     this.#writes.push({ type: 'leader-change', epoch: this.term });
     // Tells everybody who leads, and starts the conflict search beside the write.
-    this.#replication.replicate();
+    this.#leadership.replicate();
   }
 
-  #replicationHost(): ReplicationHost {
+  #leadershipHost(): ConstructorParameters<typeof Leadership>[0] {
     return {
-      id: this.#id,
+      self: this.#self,
       term: this.term,
       log: this.#log,
+      cursors: this.#cursors,
+      configurations: this.#configurations,
       highWatermark: () => this.#highWatermark,
+      advanceHighWatermark: (to) => this.#advanceHighWatermark(to),
       send: (message) => this.#outbox.send(message),
+      appendConfiguration: (configuration) => this.#appendConfiguration(configuration),
+      changeFailed: (reason) => {
+        this.#changeFailed = reason;
+      },
+      stepDown: () => this.#becomeFollower(this.term, undefined),
     };
   }
 
-  #tickLeader(replication: Replication): void {
-    if (++this.#quorumElapsed >= this.#options.electionTicks) {
-      this.#quorumElapsed = 0;
-      // Cut off from the majority: somebody else may be elected, and our clients must not wait for commits.
-      if (!replication.quorumActive()) {
-        this.#becomeFollower(this.term, 0);
-        return;
-      }
-    }
-    if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) {
-      this.#heartbeatElapsed = 0;
-      replication.heartbeat();
-    }
-  }
-
-  #onAppendReply(replication: Replication, reply: AppendReply): void {
-    replication.onAppendReply(reply);
-    this.#advanceLeader(replication);
-  }
-
-  #advanceLeader(replication: Replication): void {
-    this.#advanceHighWatermark(replication.committed(this.#cursors.counted));
-    replication.replicate();
+  #appendConfiguration(configuration: Configuration): void {
+    this.#assertWritesTaken();
+    this.#configurations.add({ offset: this.#log.end, configuration });
+    this.#writes.push({ type: 'configuration', epoch: this.term, configuration });
   }
 
   // ---- following ----
 
-  #follow(leader: NodeId): void {
+  #follow(leader: Member): void {
     invariant(
-      this.#role !== 'leader' && (this.#leader === 0 || this.#leader === leader),
-      () => `two leaders in term ${this.term}: node ${this.#leader} and node ${leader}`,
+      this.#role !== 'leader' && (this.#leader === undefined || sameMember(this.#leader, leader)),
+      () => `two leaders in term ${this.term}: node ${this.#leader?.id} and node ${leader.id}`,
     );
     this.#becomeFollower(this.term, leader);
   }
@@ -443,6 +522,10 @@ export class Raft {
     if (plan.from >= 0) {
       if (plan.truncateTo >= 0) this.#truncate(plan.truncateTo);
       this.#writes.push({ type: 'append', message, from: plan.from });
+      for (const { start, configuration } of message.batches) {
+        if (start >= plan.from && configuration !== undefined)
+          this.#configurations.add({ offset: start, configuration });
+      }
     }
     this.#following.verified = Math.max(this.#following.verified, message.end);
     this.#learnCommitted(message.highWatermark);
@@ -457,6 +540,7 @@ export class Raft {
     invariant(to >= this.#highWatermark, () => `truncation to ${to}, below high watermark ${this.#highWatermark}`);
     invariant(to >= verified, () => `truncation to ${to}, below ${verified} where this leader's log was found equal`);
     this.#cursors.truncate(to);
+    this.#configurations.truncateTo(to);
     this.#writes.push({ type: 'truncate', to });
   }
 
@@ -464,7 +548,7 @@ export class Raft {
     this.#follow(message.from);
     this.#learnCommitted(message.highWatermark);
     this.#advanceFollower();
-    this.#outbox.send({ type: 'heartbeat-reply', from: this.#id, to: message.from, term: this.term });
+    this.#outbox.send({ type: 'heartbeat-reply', from: this.#self, to: message.from, term: this.term });
   }
 
   /** The leader's high watermark says something about our log only as far as ours is known to equal the leader's. */
@@ -477,13 +561,13 @@ export class Raft {
     this.#advanceHighWatermark(Math.max(this.#highWatermark, Math.min(this.#committed, this.#log.end)));
   }
 
-  #acknowledge(leader: NodeId): void {
-    this.#following.reported = this.#following.counted;
+  #acknowledge(leader: Member): void {
+    this.#following.noteReported();
     this.#outbox.send(this.#appendReply(leader));
   }
 
-  #appendReply(to: NodeId): AppendReply {
-    return this.#following.reply(this.#id, to, this.term);
+  #appendReply(to: Member): AppendReply {
+    return this.#following.reply(this.#self, to, this.term);
   }
 
   // ---- for all ----
@@ -492,6 +576,7 @@ export class Raft {
     invariant(to >= this.#highWatermark, () => `high watermark would go back from ${this.#highWatermark} to ${to}`);
     invariant(to <= this.#log.end, () => `high watermark ${to} would pass the log's end ${this.#log.end}`);
     this.#highWatermark = to;
+    this.#configurations.committedTo(to);
   }
 
   #assertWritesTaken(): void {

@@ -11,87 +11,134 @@
  *   high watermark lost             every heartbeat carries it
  */
 import { invariant } from './invariant.js';
+import type { Configurations } from './configurations.js';
+import { isVoter, membersOf, sameMember } from './membership.js';
 import { type InflightLimits, Progress } from './progress.js';
-import { majority, majorityCursor } from './quorum.js';
-import type { AppendReply, LogView, Message, NodeId, PeerStatus } from './types.js';
+import { majority, majorityCursor, votingSets } from './quorum.js';
+import type {
+  AppendReply,
+  Heartbeat,
+  HeartbeatReply,
+  LogView,
+  Member,
+  Message,
+  NodeId,
+  PeerStatus,
+  Sender,
+} from './types.js';
 
 /** What replication needs of the node it runs in. */
 export interface ReplicationHost {
-  readonly id: NodeId;
+  readonly self: Sender;
   readonly term: number;
   readonly log: LogView;
+  readonly configurations: Configurations;
   highWatermark(): number;
   send(message: Message): void;
 }
 
 export interface ReplicationOptions extends InflightLimits {
-  readonly voters: readonly NodeId[];
   readonly countBy: 'durable' | 'written';
   readonly maxAppendBytes: number;
   readonly maxInflightBytes: number;
 }
 
+/** A voter as it is counted: what is known of a follower, or this node. */
+type Counted = Progress | 'self';
+
 export class Replication {
   readonly #host: ReplicationHost;
   readonly #options: ReplicationOptions;
-  readonly #peers = new Map<NodeId, Progress>();
+  #peers: Progress[] = [];
+  /** One list per set that must have a majority. */
+  #sets: readonly (readonly Counted[])[] = [];
   readonly #cursors: number[] = [];
 
   constructor(host: ReplicationHost, options: ReplicationOptions) {
     this.#host = host;
     this.#options = options;
-    for (const id of options.voters) {
-      if (id !== host.id) this.#peers.set(id, new Progress(id, host.log.end, options.countBy, options));
-    }
+    this.configure();
+  }
+
+  /** Another configuration is in effect. Whoever stays keeps what is known of it; whoever is new is probed. */
+  configure(): void {
+    const { self, log, configurations } = this.#host;
+    const others = membersOf(configurations.current).filter((member) => !sameMember(member, self));
+    this.#peers = others.map(
+      (member) => this.#find(member) ?? new Progress(member, log.end, this.#options.countBy, this.#options),
+    );
+    this.#sets = votingSets(configurations.current).map((voters) =>
+      voters.map((voter) => (sameMember(voter, self) ? 'self' : this.#find(voter)!)),
+    );
   }
 
   get status(): PeerStatus[] {
-    return Array.from(this.#peers.values(), (peer) => peer.status);
+    const { current } = this.#host.configurations;
+    return this.#peers.map((peer) => peer.status(isVoter(current, peer.member)));
+  }
+
+  /** What counts of this member; 0 for one that is not among the followers. */
+  matchOf(member: Member): number {
+    return this.#find(member)?.match ?? 0;
   }
 
   /** Sends every follower what it has room for: after an election, an append or a new high watermark. */
   replicate(): void {
-    for (const peer of this.#peers.values()) this.#fill(peer);
+    for (const peer of this.#peers) this.#fill(peer);
   }
 
   heartbeat(): void {
-    for (const peer of this.#peers.values()) this.#heartbeat(peer);
+    for (const peer of this.#peers) this.#heartbeat(peer);
   }
 
-  /** Whether a majority, ourselves included, spoke since the last call (check-quorum, Raft dissertation §6.2). */
+  /** Whether a majority of each set spoke since the last call (check-quorum, Raft dissertation §6.2). */
   quorumActive(): boolean {
-    let active = 1;
-    for (const peer of this.#peers.values()) {
-      if (peer.active) active++;
-      peer.active = false;
-    }
-    return active >= majority(this.#peers.size + 1);
+    const active = this.#sets.every(
+      (voters) => voters.filter((voter) => voter === 'self' || voter.active).length >= majority(voters.length),
+    );
+    for (const peer of this.#peers) peer.active = false;
+    return active;
   }
 
   /**
-   * The high watermark a majority allows, given our own counted cursor. Only records of our own epoch are counted; the
-   * earlier ones become committed with them, never by count alone (Raft paper §5.4.2, figure 8).
+   * The high watermark that majorities allow, given our own cursors. Only records of our own epoch are counted; the
+   * earlier ones become committed with them, never by count alone (Raft paper §5.4.2, figure 8). A configuration counts by
+   * durable cursors whatever the flush mode: who the voters are must not depend on what memory keeps.
    */
-  committed(own: number): number {
-    const { log, term } = this.#host;
+  committed(own: { readonly counted: number; readonly durable: number }): number {
+    const { log, term, configurations } = this.#host;
     const highWatermark = this.#host.highWatermark();
-    this.#cursors.length = 0;
-    this.#cursors.push(own);
-    for (const peer of this.#peers.values()) this.#cursors.push(peer.match);
-    const end = majorityCursor(this.#cursors);
+    let end = this.#reached((voter) => (voter === 'self' ? own.counted : voter.match));
+    if (this.#options.countBy === 'written') {
+      const durable = this.#reached((voter) => (voter === 'self' ? own.durable : voter.durable));
+      const waiting = configurations.firstFrom(Math.max(highWatermark, durable));
+      if (waiting !== undefined) end = Math.min(end, waiting.offset);
+    }
     if (end <= highWatermark) return highWatermark;
     invariant(end <= log.end, () => `a majority reports end ${end}, but the leader's log ends at ${log.end}`);
     return log.epochAt(end - 1) === term ? end : highWatermark;
   }
 
+  /** The end that a majority of each set has reached. */
+  #reached(cursorOf: (voter: Counted) => number): number {
+    let end = Number.POSITIVE_INFINITY;
+    for (const voters of this.#sets) {
+      this.#cursors.length = 0;
+      for (const voter of voters) this.#cursors.push(cursorOf(voter));
+      end = Math.min(end, majorityCursor(this.#cursors));
+    }
+    return end;
+  }
+
   /** Takes an append reply; call `replicate` after the high watermark has been brought up to date. */
   onAppendReply(reply: AppendReply): void {
-    const peer = this.#peers.get(reply.from)!;
+    const peer = this.#heard(reply.from);
+    if (peer === undefined) return;
     const { log } = this.#host;
     invariant(
       reply.durable <= reply.written && reply.written <= log.end,
       () =>
-        `node ${peer.id} claims durable ${reply.durable} ≤ written ${reply.written} of a log that ends at ${log.end}`,
+        `node ${peer.member.id} claims durable ${reply.durable} ≤ written ${reply.written} of a log that ends at ${log.end}`,
     );
     peer.active = true;
     const current = peer.update(reply);
@@ -103,32 +150,50 @@ export class Replication {
     }
   }
 
-  onHeartbeatReply(from: NodeId): void {
-    const peer = this.#peers.get(from)!;
+  onHeartbeatReply(reply: HeartbeatReply): void {
+    const peer = this.#heard(reply.from);
+    if (peer === undefined) return;
     peer.active = true;
     const quiet = !peer.acknowledged;
     peer.acknowledged = false;
     if (peer.state === 'probe') {
       peer.probeSent = false;
       this.#fill(peer);
-    } else if (quiet && peer.match < peer.next) {
+    } else if (quiet && this.#lacksAnswer(peer)) {
       this.#append(peer, peer.next, 0);
     }
   }
 
-  /** What is in flight may be lost. */
-  unreachable(id: NodeId): void {
-    const peer = this.#peers.get(id);
-    if (peer?.state === 'replicate') peer.becomeProbe(peer.next);
-    else if (peer !== undefined) peer.probeSent = false;
+  #lacksAnswer({ match, next, durable }: Progress): boolean {
+    if (match < next) return true;
+    const { offset } = this.#host.configurations.last;
+    return offset >= this.#host.highWatermark() && durable <= offset;
   }
 
-  /** The follower may be another incarnation. Forgets what it said, and asks. */
-  reset(id: NodeId): void {
-    const peer = this.#peers.get(id);
-    if (peer === undefined) return;
+  /** What is in flight to this node may be lost. */
+  unreachable(id: NodeId): void {
+    for (const peer of this.#peers) {
+      if (peer.member.id !== id) continue;
+      if (peer.state === 'replicate') peer.becomeProbe(peer.next);
+      else peer.probeSent = false;
+    }
+  }
+
+  /** There is a new connection to this process. Forgets what was said over the former one, and asks. */
+  reset(from: Sender): void {
+    const peer = this.#find(from);
+    if (peer === undefined || !peer.heardFrom(from.incarnation)) return;
     peer.forget();
     this.#fill(peer);
+  }
+
+  #find(member: Member): Progress | undefined {
+    return this.#peers.find((peer) => sameMember(peer.member, member));
+  }
+
+  #heard(from: Sender): Progress | undefined {
+    const peer = this.#find(from);
+    return peer?.heardFrom(from.incarnation) ? peer : undefined;
   }
 
   /** Conflict search by epoch (KIP-101, KIP-279): at most one round trip for each epoch the logs disagree about. */
@@ -177,12 +242,12 @@ export class Replication {
 
   /** [start, peer.next) */
   #append(peer: Progress, start: number, bytes: number): void {
-    const { id, term, log } = this.#host;
+    const { self, term, log } = this.#host;
     const highWatermark = this.#host.highWatermark();
     this.#host.send({
       type: 'append',
-      from: id,
-      to: peer.id,
+      from: self,
+      to: peer.member,
       term,
       start,
       prevEpoch: log.epochAt(start - 1),
@@ -195,9 +260,10 @@ export class Replication {
   }
 
   #heartbeat(peer: Progress): void {
-    const { id, term } = this.#host;
+    const { self, term } = this.#host;
     const highWatermark = Math.min(this.#host.highWatermark(), peer.match);
     peer.sentHighWatermark = highWatermark;
-    this.#host.send({ type: 'heartbeat', from: id, to: peer.id, term, highWatermark });
+    const heartbeat: Heartbeat = { type: 'heartbeat', from: self, to: peer.member, term, highWatermark };
+    this.#host.send(heartbeat);
   }
 }

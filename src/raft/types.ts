@@ -6,6 +6,39 @@
  * that starts at offset s is the record s − 1.
  */
 export type NodeId = number;
+/** Made at random when a data directory is formatted. */
+export type DirectoryId = string;
+
+/**
+ * A replica's identity: the node and the disk it remembers with. A node that comes back with another directory remembers
+ * nothing of what it voted for and acknowledged, so it is somebody else (KIP-853).
+ */
+export interface Member {
+  readonly id: NodeId;
+  readonly directory: DirectoryId;
+}
+
+/** One process of a member: the incarnation id is new with every start. */
+export interface Sender extends Member {
+  readonly incarnation: string;
+}
+
+/**
+ * Who the replicas are. In the joint phase of a change (`outgoing` not empty) every decision needs a majority of `voters`
+ * and one of `outgoing` (dissertation §4.3). Learners get everything and are counted for nothing.
+ */
+export interface Configuration {
+  readonly voters: readonly Member[];
+  readonly outgoing: readonly Member[];
+  readonly learners: readonly Member[];
+}
+
+/** Where a configuration stands in the log: the offset of its control batch, which takes one offset. */
+export interface LoggedConfiguration {
+  /** −1: the founding configuration, which stands in no log. */
+  readonly offset: number;
+  readonly configuration: Configuration;
+}
 
 /** Must be durable before any message that depends on it leaves the node (Raft paper, figure 2, "persistent state"). */
 export interface HardState {
@@ -46,11 +79,14 @@ export interface BatchSpan {
   readonly start: number;
   readonly end: number;
   readonly epoch: number;
+  /** Of a control batch that holds one. */
+  readonly configuration?: Configuration;
 }
 
 interface MessageBase {
-  readonly from: NodeId;
-  readonly to: NodeId;
+  readonly from: Sender;
+  /** Whoever has another directory under this node id must not take it for its own. */
+  readonly to: Member;
   readonly term: number;
 }
 
@@ -113,12 +149,14 @@ export type LogWrite =
   /** Store the batches of `message` whose start ≥ `from`. */
   | { readonly type: 'append'; readonly message: AppendRequest; readonly from: number }
   /** This node became leader: append the leader-change control batch of `epoch` before anything else. */
-  | { readonly type: 'leader-change'; readonly epoch: number };
+  | { readonly type: 'leader-change'; readonly epoch: number }
+  /** Leader: append a control batch with this configuration, which is in effect already. */
+  | { readonly type: 'configuration'; readonly epoch: number; readonly configuration: Configuration };
 
 /**
  * What the driver must do after each call into the core. Order: 1. issue `writes`, 2. issue the write of `hardState`
  * (call `hardStateDurable` when it is durable, never from inside the same turn), 3. send `messages`, 4. publish
- * `highWatermark` and `leadership`, 5. if there were writes, call `accepted` (when a leader-change batch was among them)
+ * what else it says, 5. if there were writes, call `accepted` (when this node wrote a control batch of its own)
  * and `logProgress` with the log's cursors of now. The manual with the loop is at the top of raft.ts.
  *
  * The core itself holds back every message that needs a hard state that is not durable yet, so `messages` may always be
@@ -133,6 +171,15 @@ export interface Ready {
   readonly highWatermark?: number;
   /** Present when role, term or known leader changed. `leader` 0: unknown. */
   readonly leadership?: { readonly role: Role; readonly term: number; readonly leader: NodeId };
+  /** Present when the configuration in effect changed, or became committed. */
+  readonly membership?: Membership;
+  /** A change of membership that was accepted has been given up; a sentence. */
+  readonly changeFailed?: string;
+}
+
+/** The configuration in effect on this node. */
+export interface Membership extends LoggedConfiguration {
+  readonly committed: boolean;
 }
 
 /** What the log reports: a gap-free prefix is `written` (page cache) and `durable` (disk); durable ≤ written ≤ end. */
@@ -145,6 +192,8 @@ export interface LogProgress {
 /** What the leader knows of one follower: for status and metrics. */
 export interface PeerStatus {
   readonly id: NodeId;
+  readonly directory: DirectoryId;
+  readonly voter: boolean;
   readonly state: 'probe' | 'replicate';
   /** Where the next append begins. */
   readonly next: number;
@@ -158,9 +207,12 @@ export interface PeerStatus {
 }
 
 export interface RaftOptions {
-  readonly id: NodeId;
-  /** All voters, this node included. */
-  readonly voters: readonly NodeId[];
+  readonly self: Sender;
+  /**
+   * The log's configuration history, in offset order, at least one. The first may be the founding one (offset −1); an empty
+   * founding configuration is that of a replica which does not know yet who the voters are: it only follows.
+   */
+  readonly configurations: readonly LoggedConfiguration[];
   /** State found at start. */
   readonly hardState: HardState;
   /** Floor of the high watermark found at start. */

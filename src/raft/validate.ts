@@ -1,5 +1,6 @@
 /** What the core refuses to start with, and messages it refuses to look at. Each answer is a sentence that says why. */
 import { RaftInvariantError } from './invariant.js';
+import { impossible } from './membership.js';
 import type { AppendRequest, Message, RaftOptions } from './types.js';
 
 /** @throws RangeError for settings that cannot work, RaftInvariantError for a state that contradicts itself. */
@@ -7,17 +8,20 @@ export function validate(options: RaftOptions): void {
   const refuse = (reason: string): never => {
     throw new RangeError(`raft options: ${reason}`);
   };
-  const { id, voters, heartbeatTicks, electionTicks, hardState, highWatermark, progress, log } = options;
+  const { self, configurations, heartbeatTicks, electionTicks, hardState, highWatermark, progress, log } = options;
   const integers = { heartbeatTicks, electionTicks, maxInflightMessages: options.maxInflightMessages };
   const bytes = { maxInflightBytes: options.maxInflightBytes, maxAppendBytes: options.maxAppendBytes };
   for (const [name, value] of Object.entries({ ...integers, ...bytes })) {
     if (!Number.isSafeInteger(value) || value < 1) refuse(`${name} is ${value}; it must be a whole number from 1 on`);
   }
-  for (const voter of voters) {
-    if (!Number.isSafeInteger(voter) || voter < 1) refuse(`voter ${voter}: node ids are whole numbers from 1 on`);
+  if (!Number.isSafeInteger(self.id) || self.id < 1) refuse(`node ids are whole numbers from 1 on, not ${self.id}`);
+  if (self.directory === '') {
+    refuse(`node ${self.id} has no directory id: without one, an emptied disk would vote again as if it were this one`);
   }
-  if (new Set(voters).size !== voters.length) refuse(`voters ${voters.join(', ')}: an id appears twice`);
-  if (!voters.includes(id)) refuse(`node ${id} is not among the voters ${voters.join(', ')}`);
+  if (self.incarnation === '') {
+    refuse(`node ${self.id} has no incarnation id: acknowledgements of its last run would count for this one`);
+  }
+  if (configurations.length === 0) refuse('no configuration; a replica that knows none is given an empty founding one');
   if (electionTicks <= 2 * heartbeatTicks) {
     refuse(
       `electionTicks ${electionTicks} must be more than twice heartbeatTicks ${heartbeatTicks}: ` +
@@ -35,6 +39,18 @@ export function validate(options: RaftOptions): void {
   }
   if (highWatermark > log.end) {
     contradict(`the log ends at ${log.end}, below its high watermark ${highWatermark}: committed records are missing`);
+  }
+  if (configurations[0]!.offset > Math.max(highWatermark, log.start)) {
+    contradict('the first configuration may not be committed, and nothing says which one was in effect before it');
+  }
+  let before = -2;
+  for (const { offset, configuration } of configurations) {
+    const problem = impossible(configuration);
+    if (problem !== undefined) contradict(`the configuration at offset ${offset}: ${problem}`);
+    if (offset <= before || offset >= Math.max(log.end, log.start + 1)) {
+      contradict(`a configuration at offset ${offset}, after one at ${before}, in a log that ends at ${log.end}`);
+    }
+    before = offset;
   }
   if (hardState.vote !== 0 && !Number.isSafeInteger(hardState.vote)) contradict(`vote ${hardState.vote}`);
   if (!Number.isSafeInteger(hardState.term) || hardState.term < 0) contradict(`term ${hardState.term}`);

@@ -46,6 +46,9 @@ export function unpackHandshake(bytes: Buffer): Handshake {
   ) {
     throw new VarveError('PROTOCOL_ERROR', 'a handshake names no known kind and channel');
   }
+  if (kind === 'node' && (directoryId === '' || incarnation === '')) {
+    throw new VarveError('PROTOCOL_ERROR', 'a node has no directory or no incarnation id in its handshake');
+  }
   return { kind, channel, ...identity(clusterId, nodeId, directoryId, incarnation) };
 }
 

@@ -46,6 +46,8 @@ export const FrameType = {
   StatusReply: 21,
   /** Messages of many groups in one frame; no reply, correlation id 0. */
   Raft: 30,
+  /** Between nodes: who founded the cluster, as far as the sender knows. No reply. */
+  Founding: 31,
 } as const;
 
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
@@ -111,6 +113,9 @@ export type DeleteRecordsReplyHeader = [logStart: number];
 export type StatusHeader = [];
 /** One JSON-like object: see NodeStatus in cluster/status.ts. */
 export type StatusReplyHeader = [status: unknown];
+
+/** Empty: the sender knows of no founding. */
+export type FoundingHeader = [id: number, directoryId: string][];
 
 /**
  * [group number → identity is by topic id and partition; the message as the core made it; length of its batches in the body].

@@ -3,33 +3,39 @@ import { describe, expect, test } from 'vitest';
 import { packMessage, type ReceivedAppend, unpackMessage } from '../../src/cluster/raft-codec.js';
 import type { Message } from '../../src/raft/types.js';
 import { BatchBuilder } from '../../src/record/batch-builder.js';
+import { encodeControlBatch } from '../../src/record/control-batch.js';
 import { stampBatch } from '../../src/record/record-batch.js';
+import { encodeConfiguration } from '../../src/cluster/control-batches.js';
+import { ControlKind } from '../../src/log/log.js';
+import { member, votersOf } from '../raft/members.js';
 
 const NONE = Buffer.alloc(0);
 const offset = fc.integer({ min: 0, max: 2 ** 48 });
 const term = fc.integer({ min: 1, max: 2 ** 31 - 1 });
-const base = { from: 2, to: 1 };
+const FROM = { id: 2, directory: 'd2', incarnation: 'i2' };
+const TO = { id: 1, directory: 'd1' };
+const base = { from: FROM, to: TO };
 
 const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({
     type: fc.constantFrom('pre-vote' as const, 'vote' as const),
-    from: fc.constant(2),
-    to: fc.constant(1),
+    from: fc.constant(FROM),
+    to: fc.constant(TO),
     term,
     lastEpoch: fc.integer({ min: -1, max: 2 ** 31 - 1 }),
     end: offset,
   }),
   fc.record({
     type: fc.constantFrom('pre-vote-reply' as const, 'vote-reply' as const),
-    from: fc.constant(2),
-    to: fc.constant(1),
+    from: fc.constant(FROM),
+    to: fc.constant(TO),
     term,
     granted: fc.boolean(),
   }),
   fc.record({
     type: fc.constant('append-reply' as const),
-    from: fc.constant(2),
-    to: fc.constant(1),
+    from: fc.constant(FROM),
+    to: fc.constant(TO),
     term,
     rejectedStart: fc.oneof(fc.constant(-1), offset),
     hint: fc.record({ epoch: fc.integer({ min: -1, max: 100 }), end: offset }),
@@ -39,12 +45,12 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.record({
     type: fc.constant('heartbeat' as const),
-    from: fc.constant(2),
-    to: fc.constant(1),
+    from: fc.constant(FROM),
+    to: fc.constant(TO),
     term,
     highWatermark: offset,
   }),
-  fc.record({ type: fc.constant('heartbeat-reply' as const), from: fc.constant(2), to: fc.constant(1), term }),
+  fc.record({ type: fc.constant('heartbeat-reply' as const), from: fc.constant(FROM), to: fc.constant(TO), term }),
 );
 
 /** One stamped batch of `count` records. */
@@ -70,14 +76,14 @@ describe('Raft messages', () => {
   test('come out as they went in', () => {
     fc.assert(
       fc.property(message, (original) => {
-        expect(unpackMessage(packMessage(original), 2, 1, NONE)).toEqual(original);
+        expect(unpackMessage(packMessage(original), FROM, TO, NONE)).toEqual(original);
       }),
     );
   });
 
   test('an append names each of its batches', () => {
     const body = Buffer.concat([batch(10, 3, 2), batch(12, 3, 1), batch(13, 5, 4)]);
-    const received = unpackMessage(append(10, 3, 17), 2, 1, body) as ReceivedAppend;
+    const received = unpackMessage(append(10, 3, 17), FROM, TO, body) as ReceivedAppend;
     expect(received).toMatchObject({ ...base, type: 'append', term: 7, start: 10, end: 17, bytes: body.length });
     expect(received.batches.map(({ start, end, epoch }) => [start, end, epoch])).toEqual([
       [10, 12, 3],
@@ -87,11 +93,25 @@ describe('Raft messages', () => {
     expect(received.body.subarray(received.batches[1]!.position)).toEqual(body.subarray(batch(10, 3, 2).length));
   });
 
+  test('a configuration comes with its batch, and one that cannot be is refused', () => {
+    const configuration = { ...votersOf(1, 2), outgoing: [member(3)], learners: [member(4)] };
+    const control = (value: Buffer): Buffer => encodeControlBatch(ControlKind.Configuration, value, 2, 3, 0);
+    const body = Buffer.concat([batch(0, 3, 2), control(encodeConfiguration(configuration)), batch(3, 3, 1)]);
+    const received = unpackMessage(append(0, -1, 4), FROM, TO, body) as ReceivedAppend;
+    expect(received.batches.map((each) => each.configuration)).toEqual([undefined, configuration, undefined]);
+    for (const bad of ['', '{}', '{"version":2}', '{"version":1,"voters":[[0,"d"]],"outgoing":[],"learners":[]}']) {
+      const wrong = Buffer.concat([batch(0, 3, 2), control(Buffer.from(bad))]);
+      expect(() => unpackMessage(append(0, -1, 3), FROM, TO, wrong)).toThrow(
+        expect.objectContaining({ code: 'CORRUPT_LOG' }),
+      );
+    }
+  });
+
   test('anything else is refused with a typed error', () => {
     fc.assert(
       fc.property(fc.anything(), fc.uint8Array({ maxLength: 100 }), (packed, bytes) => {
         try {
-          unpackMessage(packed, 2, 1, Buffer.from(bytes));
+          unpackMessage(packed, FROM, TO, Buffer.from(bytes));
         } catch (error) {
           expect((error as { code: string }).code).toMatch(/^(PROTOCOL_ERROR|CORRUPT_BATCH)$/);
         }
@@ -112,7 +132,7 @@ describe('Raft messages', () => {
     ['batches that end before the message says', append(0, -1, 9), batch(0, 1, 3)],
     ['no batches for a span', append(0, -1, 9), NONE],
   ])('refuses %s', (_, packed, body) => {
-    expect(() => unpackMessage(packed, 2, 1, body)).toThrow(expect.objectContaining({ code: 'PROTOCOL_ERROR' }));
+    expect(() => unpackMessage(packed, FROM, TO, body)).toThrow(expect.objectContaining({ code: 'PROTOCOL_ERROR' }));
   });
 
   test.each([
@@ -121,7 +141,7 @@ describe('Raft messages', () => {
     ['an epoch below the one before', append(5, 4, 7), [batch(5, 3, 2)]],
     ['an epoch above the term', append(0, -1, 2), [batch(0, 8, 2)]],
   ])('refuses batches with %s', (_, packed, batches) => {
-    expect(() => unpackMessage(packed, 2, 1, Buffer.concat(batches))).toThrow(
+    expect(() => unpackMessage(packed, FROM, TO, Buffer.concat(batches))).toThrow(
       expect.objectContaining({ code: 'CORRUPT_BATCH' }),
     );
   });
@@ -132,7 +152,7 @@ describe('Raft messages', () => {
       fc.property(fc.integer({ min: 21 * 8, max: good.length * 8 - 1 }), (bit) => {
         const bad = Buffer.from(good);
         bad[bit >> 3]! ^= 1 << (bit & 7);
-        expect(() => unpackMessage(append(0, -1, 3), 2, 1, bad)).toThrow(
+        expect(() => unpackMessage(append(0, -1, 3), FROM, TO, bad)).toThrow(
           expect.objectContaining({ code: expect.stringMatching(/CORRUPT_BATCH|UNSUPPORTED_CODEC|PROTOCOL_ERROR/) }),
         );
       }),

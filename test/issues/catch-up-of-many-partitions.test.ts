@@ -63,8 +63,8 @@ test('a peer is sent more than its connection takes: some of it is lost, the con
 function append(): AppendRequest {
   return {
     type: 'append',
-    from: 2,
-    to: 1,
+    from: { id: 2, directory: 'd2', incarnation: 'i2' },
+    to: { id: 1, directory: 'd1' },
     term: 1,
     start: 0,
     prevEpoch: -1,

@@ -3,8 +3,10 @@
  * again and again as fast as the network goes.
  */
 import { expect, test } from 'vitest';
+import { Configurations } from '../../src/raft/configurations.js';
 import { Replication } from '../../src/raft/replication.js';
 import type { AppendReply, AppendRequest, LogView, Message } from '../../src/raft/types.js';
+import { member, sender, votersOf } from '../raft/members.js';
 
 /** Ten records of epoch 1, each a batch of its own. */
 const log: LogView = {
@@ -19,9 +21,15 @@ const log: LogView = {
 test('after a rejection, appends go out one at a time until the follower stores one', () => {
   let sent: Message[] = [];
   const replication = new Replication(
-    { id: 1, term: 1, log, highWatermark: () => 0, send: (message) => sent.push(message) },
     {
-      voters: [1, 2],
+      self: sender(1),
+      term: 1,
+      log,
+      configurations: new Configurations([{ offset: -1, configuration: votersOf(1, 2) }]),
+      highWatermark: () => 0,
+      send: (message) => sent.push(message),
+    },
+    {
       countBy: 'durable',
       maxAppendBytes: 100,
       maxInflightMessages: 64,
@@ -51,8 +59,8 @@ test('after a rejection, appends go out one at a time until the follower stores 
 
 const ACKNOWLEDGED: AppendReply = {
   type: 'append-reply',
-  from: 2,
-  to: 1,
+  from: sender(2),
+  to: member(1),
   term: 1,
   rejectedStart: -1,
   hint: { epoch: -1, end: 0 },

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { planAppend } from '../../src/raft/following.js';
 import type { AppendRequest, BatchSpan } from '../../src/raft/types.js';
+import { member, sender } from './members.js';
 import { MemoryStore } from './memory-store.js';
 
 /** One batch per entry: [epoch, records]. */
@@ -20,7 +21,7 @@ function append(start: number, prevEpoch: number, ...spans: [epoch: number, reco
     batches.push({ start: end, end: end + records, epoch });
     end += records;
   }
-  const common = { type: 'append', from: 2, to: 1, term: 9, highWatermark: 0 } as const;
+  const common = { type: 'append', from: sender(2), to: member(1), term: 9, highWatermark: 0 } as const;
   return { ...common, start, prevEpoch, end, bytes: end - start, batches };
 }
 

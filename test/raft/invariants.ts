@@ -6,12 +6,21 @@
  * "the logs are equal up to here" is one comparison.
  */
 import assert from 'node:assert/strict';
-import type { Message } from '../../src/raft/types.js';
+import type { Configuration, LoggedConfiguration, Member, Message } from '../../src/raft/types.js';
 import type { MemoryStore, StoredBatch } from './memory-store.js';
+
+/** A node as the referee sees it. */
+export interface Holder {
+  readonly id: number;
+  readonly directory: string;
+  readonly store: MemoryStore;
+}
 
 export class Referee {
   readonly #countBy: 'durable' | 'written';
-  readonly #stores: ReadonlyMap<number, MemoryStore>;
+  /** By node id: what its present directory holds. */
+  readonly #stores: ReadonlyMap<number, Holder>;
+  readonly #lost: Holder[] = [];
   /** Identity of a batch: its own content and the identity of the batch before it. */
   readonly #chains = new Map<string, number>();
   /** Log matching: (epoch, start) → identity. */
@@ -21,7 +30,7 @@ export class Referee {
   readonly committed: StoredBatch[] = [];
   readonly #committedAt = new Map<number, StoredBatch>();
 
-  constructor(stores: ReadonlyMap<number, MemoryStore>, countBy: 'durable' | 'written') {
+  constructor(stores: ReadonlyMap<number, Holder>, countBy: 'durable' | 'written') {
     this.#stores = stores;
     this.#countBy = countBy;
   }
@@ -57,7 +66,7 @@ export class Referee {
     const other = this.#leaders.get(term);
     assert(other === undefined || other === who, `election safety: ${other} and ${who} both lead term ${term}`);
     this.#leaders.set(term, who);
-    const store = this.#stores.get(node)!;
+    const { store } = this.#stores.get(node)!;
     const last = this.committed.at(-1);
     if (last === undefined || last.end <= store.start) return;
     assert(
@@ -67,9 +76,9 @@ export class Referee {
   }
 
   /** State-machine safety for followers; for leaders also that the commit was allowed. */
-  committedTo(node: number, isLeader: boolean, term: number, from: number, to: number): void {
+  committedTo(node: number, leads: Configuration | undefined, term: number, from: number, to: number): void {
     assert(to >= from, `node ${node}: high watermark went back from ${from} to ${to}`);
-    const store = this.#stores.get(node)!;
+    const { store } = this.#stores.get(node)!;
     assert(to <= store.end, `node ${node}: high watermark ${to} is above the log end ${store.end}`);
     const batches = store.slice(from, to);
     assert(to <= store.start || batches.at(-1)?.end === to, `node ${node}: high watermark ${to} is inside a batch`);
@@ -82,45 +91,85 @@ export class Referee {
         );
         continue;
       }
-      assert(isLeader, `node ${node}, no leader, committed ${batch.start} before any leader did`);
+      assert(leads !== undefined, `node ${node}, no leader, committed ${batch.start} before any leader did`);
       assert.equal(batch.start, this.committedEnd);
       this.committed.push(batch);
       this.#committedAt.set(batch.start, batch);
-      if (batch.end === to) this.#checkCommit(node, term, batch);
+      if (batch.end === to) this.#checkCommit(node, term, batch, leads);
     }
   }
 
-  #checkCommit(node: number, term: number, last: StoredBatch): void {
+  #checkCommit(node: number, term: number, last: StoredBatch, { voters, outgoing }: Configuration): void {
     assert.equal(last.epoch, term, `node ${node} of term ${term} committed a batch of epoch ${last.epoch} by count`);
-    let holders = 0;
-    for (const store of this.#stores.values()) {
-      const batches = this.#countBy === 'durable' ? store.image.batches : store.batches;
-      const held = batches.findLast((batch) => batch.start <= last.start);
-      if (held !== undefined && same(held, last)) holders++;
+    for (const set of outgoing.length > 0 ? [voters, outgoing] : [voters]) {
+      const holders = set.filter((voter) => this.#holds(voter, last));
+      assert(
+        holders.length > set.length / 2,
+        `node ${node} committed up to ${last.end}, which ${holders.length} of ${set.length} voters hold (${this.#countBy})`,
+      );
     }
-    assert(
-      holders > this.#stores.size / 2,
-      `node ${node} committed up to ${last.end}, which ${holders} of ${this.#stores.size} nodes hold (${this.#countBy})`,
+  }
+
+  #holds({ id, directory }: Member, last: StoredBatch): boolean {
+    // What a disk held that was replaced later was acknowledged in good faith.
+    const holder = [...this.#lost, this.#stores.get(id)!].find(
+      (each) => each.id === id && each.directory === directory,
     );
+    if (holder === undefined) return false;
+    // Who the voters are is on disk in every mode.
+    const fromDisk = this.#countBy === 'durable' || last.configuration !== undefined;
+    const batches = fromDisk ? holder.store.image.batches : holder.store.batches;
+    const held = batches.findLast((batch) => batch.start <= last.start);
+    return held !== undefined && same(held, last);
+  }
+
+  /** The disk of this node is about to be replaced. */
+  lost({ id, directory, store }: Holder): void {
+    this.#lost.push({ id, directory, store });
+  }
+
+  /** One change at a time, by way of a joint phase, after a commit in the leader's own term. */
+  configured(node: number, term: number, before: LoggedConfiguration, next: Configuration): void {
+    const what = `node ${node} wrote a configuration in term ${term}`;
+    assert(before.offset < this.committedEnd, `${what} while the one at ${before.offset} was not committed`);
+    assert.equal(this.committed.at(-1)?.epoch, term, `${what} before it had committed anything`);
+    const previous = before.configuration;
+    const sameVoters = names(next.voters) === names(previous.voters);
+    if (previous.outgoing.length > 0) assert(sameVoters && next.outgoing.length === 0, `${what} in a joint phase`);
+    else if (next.outgoing.length > 0)
+      assert.equal(names(next.outgoing), names(previous.voters), `${what}: who leaves`);
+    else assert(sameVoters, `${what} with other voters and without a joint phase`);
+    for (const voter of next.voters) {
+      const known = [...previous.voters, ...previous.learners].map(nameOf);
+      assert(known.includes(nameOf(voter)), `${what}: ${nameOf(voter)} was no learner before`);
+    }
   }
 
   /** The hard state behind a message is on disk before the message leaves. */
   sent(message: Message): void {
-    const { state } = this.#stores.get(message.from)!.image;
+    const { state } = this.#stores.get(message.from.id)!.store.image;
     const asksOnly = message.type === 'pre-vote' || (message.type === 'pre-vote-reply' && message.granted);
     if (asksOnly) return;
     assert(
       message.term <= state.term,
-      `node ${message.from} sent a ${message.type} of term ${message.term} while term ${state.term} is on its disk`,
+      `node ${message.from.id} sent a ${message.type} of term ${message.term} while term ${state.term} is on its disk`,
     );
     if (message.term !== state.term) return;
     const vote =
-      message.type === 'vote' ? message.from : message.type === 'vote-reply' && message.granted ? message.to : 0;
+      message.type === 'vote' ? message.from.id : message.type === 'vote-reply' && message.granted ? message.to.id : 0;
     assert(
       vote === 0 || state.vote === vote,
-      `node ${message.from} sent a ${message.type} to ${message.to} while its vote on disk is ${state.vote}`,
+      `node ${message.from.id} sent a ${message.type} to ${message.to.id} while its vote on disk is ${state.vote}`,
     );
   }
+}
+
+function nameOf({ id, directory }: Member): string {
+  return `${id}/${directory}`;
+}
+
+function names(members: readonly Member[]): string {
+  return members.map(nameOf).sort().join(' ');
 }
 
 export function same(a: StoredBatch, b: StoredBatch): boolean {

@@ -7,7 +7,15 @@
  *   image     what a power cut leaves
  */
 import assert from 'node:assert/strict';
-import type { BatchSpan, EpochEnd, HardState, LogProgress, LogView } from '../../src/raft/types.js';
+import type {
+  BatchSpan,
+  Configuration,
+  EpochEnd,
+  HardState,
+  LoggedConfiguration,
+  LogProgress,
+  LogView,
+} from '../../src/raft/types.js';
 
 export interface StoredBatch extends BatchSpan {
   readonly bytes: number;
@@ -35,6 +43,21 @@ export class MemoryStore implements LogView {
   /** min(high watermark, durable end) at the last sync. */
   floor = 0;
   onDurableState: ((state: HardState) => void) | undefined;
+  /** In effect before the first one that the log holds. */
+  founding: Configuration;
+  /** What a deletion of the log's beginning removed last. */
+  #before: LoggedConfiguration[] = [];
+
+  constructor(founding: Configuration = { voters: [], outgoing: [], learners: [] }) {
+    this.founding = founding;
+  }
+
+  get configurations(): LoggedConfiguration[] {
+    const logged = this.batches.flatMap(({ start, configuration }) =>
+      configuration === undefined ? [] : [{ offset: start, configuration }],
+    );
+    return [{ offset: -1, configuration: this.founding }, ...this.#before, ...logged];
+  }
 
   // ---- LogView ----
 
@@ -94,6 +117,8 @@ export class MemoryStore implements LogView {
 
   /** Retention: forgets whole batches below `to`. */
   deleteBefore(to: number): void {
+    const last = this.configurations.findLast(({ offset }) => offset >= 0 && offset < to);
+    if (last !== undefined) this.#before = [last];
     this.batches = this.batches.filter((batch) => batch.start >= to);
     this.image.batches = this.image.batches.filter((batch) => batch.start >= to);
     this.start = Math.max(this.start, to);

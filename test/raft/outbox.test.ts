@@ -1,14 +1,25 @@
 import { describe, expect, it } from 'vitest';
 import { Outbox } from '../../src/raft/outbox.js';
 import type { AppendReply, Message } from '../../src/raft/types.js';
+import { member, sender } from './members.js';
 
 function heartbeatReply(to: number, term: number): Message {
-  return { type: 'heartbeat-reply', from: 1, to, term };
+  return { type: 'heartbeat-reply', from: sender(1), to: member(to), term };
 }
 
 function ack(term: number, durable: number, rejectedStart = -1): AppendReply {
   const hint = { epoch: -1, end: 0 };
-  return { type: 'append-reply', from: 1, to: 2, term, rejectedStart, hint, written: durable, durable, generation: 0 };
+  return {
+    type: 'append-reply',
+    from: sender(1),
+    to: member(2),
+    term,
+    rejectedStart,
+    hint,
+    written: durable,
+    durable,
+    generation: 0,
+  };
 }
 
 describe('Outbox', () => {
@@ -25,7 +36,7 @@ describe('Outbox', () => {
     expect(outbox.takeState()).toEqual({ term: 4, vote: 0 });
     outbox.send(heartbeatReply(2, 4));
     outbox.setState({ term: 4, vote: 3 });
-    const granted: Message = { type: 'vote-reply', from: 1, to: 3, term: 4, granted: true };
+    const granted: Message = { type: 'vote-reply', from: sender(1), to: member(3), term: 4, granted: true };
     outbox.send(granted);
     expect(outbox.takeState()).toEqual({ term: 4, vote: 3 });
     expect(outbox.takeMessages()).toEqual([]);
@@ -60,7 +71,7 @@ describe('Outbox', () => {
   it('drops what it held for a term that has passed', () => {
     const outbox = new Outbox({ term: 3, vote: 0 });
     outbox.setState({ term: 4, vote: 2 });
-    outbox.send({ type: 'vote-reply', from: 1, to: 2, term: 4, granted: true });
+    outbox.send({ type: 'vote-reply', from: sender(1), to: member(2), term: 4, granted: true });
     outbox.setState({ term: 5, vote: 0 });
     outbox.takeState();
     outbox.durable({ term: 5, vote: 0 });

@@ -1,16 +1,27 @@
 import { describe, expect, it } from 'vitest';
 import { Inflight, Progress } from '../../src/raft/progress.js';
 import type { AppendReply } from '../../src/raft/types.js';
+import { member, sender } from './members.js';
 
 const LIMITS = { maxInflightMessages: 3, maxInflightBytes: 100 };
 
 function reply(written: number, durable: number, generation = 0): AppendReply {
   const hint = { epoch: -1, end: 0 };
-  return { type: 'append-reply', from: 2, to: 1, term: 1, rejectedStart: -1, hint, written, durable, generation };
+  return {
+    type: 'append-reply',
+    from: sender(2),
+    to: member(1),
+    term: 1,
+    rejectedStart: -1,
+    hint,
+    written,
+    durable,
+    generation,
+  };
 }
 
 function replicating(next: number): Progress {
-  const peer = new Progress(2, next, 'durable', LIMITS);
+  const peer = new Progress(member(2), next, 'durable', LIMITS);
   peer.becomeReplicate();
   return peer;
 }
@@ -48,7 +59,7 @@ describe('Inflight', () => {
 describe('Progress', () => {
   it('counts the cursor that the flush mode names', () => {
     for (const countBy of ['durable', 'written'] as const) {
-      const peer = new Progress(2, 10, countBy, LIMITS);
+      const peer = new Progress(member(2), 10, countBy, LIMITS);
       peer.update(reply(9, 7));
       expect(peer.match).toBe(countBy === 'durable' ? 7 : 9);
     }
@@ -75,21 +86,27 @@ describe('Progress', () => {
     peer.update(reply(10, 10));
     peer.sent(20, 50);
     peer.becomeProbe(peer.next);
-    expect(peer.status).toMatchObject({ state: 'probe', next: 20, durable: 10, inflightMessages: 0, inflightBytes: 0 });
+    expect(peer.status(true)).toMatchObject({
+      state: 'probe',
+      next: 20,
+      durable: 10,
+      inflightMessages: 0,
+      inflightBytes: 0,
+    });
   });
 
   it('forgets everything a former incarnation said', () => {
     const peer = replicating(10);
     peer.update(reply(10, 10, 4));
     peer.forget();
-    expect(peer.status).toMatchObject({ state: 'probe', next: 10, written: 0, durable: 0 });
+    expect(peer.status(true)).toMatchObject({ state: 'probe', next: 10, written: 0, durable: 0 });
     // A restart can bring an earlier generation back: its truncation was not durable.
     expect(peer.update(reply(3, 3, 3))).toBe(true);
     expect(peer.match).toBe(3);
   });
 
   it('sends no data while the point of agreement is unknown', () => {
-    const peer = new Progress(2, 10, 'durable', LIMITS);
+    const peer = new Progress(member(2), 10, 'durable', LIMITS);
     expect(() => peer.sent(11, 10)).toThrow(/state probe/);
   });
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Ballot, majority, majorityCursor } from '../../src/raft/quorum.js';
+import { member, votersOf } from './members.js';
 
 describe('majority', () => {
   it.each([
@@ -45,36 +46,49 @@ describe('majorityCursor', () => {
 
 describe('Ballot', () => {
   it('is won by a majority and lost when none is left to win', () => {
-    const won = new Ballot(3);
-    won.record(1, true);
+    const won = new Ballot(votersOf(1, 2, 3));
+    won.record(member(1), true);
     expect(won.result).toBe('pending');
-    won.record(2, false);
+    won.record(member(2), false);
     expect(won.result).toBe('pending');
-    won.record(3, true);
+    won.record(member(3), true);
     expect(won.result).toBe('won');
 
-    const lost = new Ballot(4);
-    lost.record(1, true);
-    lost.record(2, false);
+    const lost = new Ballot(votersOf(1, 2, 3, 4));
+    lost.record(member(1), true);
+    lost.record(member(2), false);
     expect(lost.result).toBe('pending');
-    lost.record(3, false);
+    lost.record(member(3), false);
     expect(lost.result).toBe('lost');
   });
 
-  it('counts a voter once, by its first answer', () => {
-    const ballot = new Ballot(3);
-    ballot.record(1, true);
-    ballot.record(1, true);
+  it('counts a voter once, by its first answer, and nobody else', () => {
+    const ballot = new Ballot(votersOf(1, 2, 3));
+    for (const voter of [member(1), member(1), member(4), { id: 2, directory: 'new' }]) ballot.record(voter, true);
     expect(ballot.result).toBe('pending');
-    ballot.record(2, false);
-    ballot.record(2, true);
+    ballot.record(member(2), false);
+    ballot.record(member(2), true);
     expect(ballot.result).toBe('pending');
   });
 
-  it('of one voter is decided by that voter', () => {
-    const ballot = new Ballot(1);
+  it('needs a majority of both sets in a joint phase, and is lost when one of them is', () => {
+    const joint = { voters: [member(1), member(4), member(5)], outgoing: votersOf(1, 2, 3).voters, learners: [] };
+    const won = new Ballot(joint);
+    for (const id of [1, 4, 5]) won.record(member(id), true);
+    expect(won.result).toBe('pending');
+    won.record(member(3), true);
+    expect(won.result).toBe('won');
+    const lost = new Ballot(joint);
+    for (const id of [1, 2, 3]) lost.record(member(id), true);
+    for (const id of [4, 5]) lost.record(member(id), false);
+    expect(lost.result).toBe('lost');
+  });
+
+  it('of one voter is decided by that voter, of none by nobody', () => {
+    const ballot = new Ballot(votersOf(1));
     expect(ballot.result).toBe('pending');
-    ballot.record(1, true);
+    ballot.record(member(1), true);
     expect(ballot.result).toBe('won');
+    expect(new Ballot(votersOf()).result).toBe('lost');
   });
 });

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { RaftInvariantError } from '../../src/raft/invariant.js';
 import { Raft } from '../../src/raft/raft.js';
 import type { AppendRequest, HardState, Message, RaftOptions, Ready } from '../../src/raft/types.js';
+import { member, sender, votersOf } from './members.js';
 import { MemoryStore } from './memory-store.js';
 
 function storeOf(...epochs: number[]): MemoryStore {
@@ -14,8 +15,8 @@ function storeOf(...epochs: number[]): MemoryStore {
 
 function coreOf(store: MemoryStore, change: Partial<RaftOptions> = {}): Raft {
   return new Raft({
-    id: 1,
-    voters: [1, 2, 3],
+    self: sender(1),
+    configurations: [{ offset: -1, configuration: votersOf(1, 2, 3) }],
     hardState: { term: 1, vote: 0 },
     highWatermark: 0,
     progress: store.progress,
@@ -39,7 +40,7 @@ function append(
 ): AppendRequest {
   const batches = epochs.map((epoch, i) => ({ start: start + i, end: start + i + 1, epoch }));
   const end = start + epochs.length;
-  const common = { type: 'append', from: 2, to: 1, term: 1, bytes: 10, highWatermark: 0 } as const;
+  const common = { type: 'append', from: sender(2), to: member(1), term: 1, bytes: 10, highWatermark: 0 } as const;
   return { ...common, start, prevEpoch, end, batches, ...change };
 }
 
@@ -70,10 +71,10 @@ describe('a core at start', () => {
     const raft = coreOf(storeOf(1, 4));
     const first = raft.ready();
     expect(first?.hardState).toEqual({ term: 4, vote: 0 });
-    raft.step({ type: 'heartbeat', from: 2, to: 1, term: 4, highWatermark: 0 });
+    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 4, highWatermark: 0 });
     expect(raft.ready()?.messages).toEqual([]);
-    expect(becomeDurable(raft, first?.hardState)?.messages).toEqual([
-      { type: 'heartbeat-reply', from: 1, to: 2, term: 4 },
+    expect(becomeDurable(raft, first?.hardState)?.messages).toMatchObject([
+      { type: 'heartbeat-reply', from: sender(1), to: member(2), term: 4 },
     ]);
   });
 
@@ -86,7 +87,7 @@ describe('a core at start', () => {
   });
 
   it('leads alone as soon as its vote for itself is durable', () => {
-    const raft = coreOf(storeOf(), { voters: [1] });
+    const raft = coreOf(storeOf(), { configurations: [{ offset: -1, configuration: votersOf(1) }] });
     const first = raft.ready();
     expect(first).toMatchObject({ hardState: { term: 2, vote: 1 }, writes: [] });
     expect(raft.role).toBe('candidate');
@@ -121,29 +122,70 @@ describe('a follower', () => {
 
   it('learns of a commit only as far as its log is known to equal the leader’s', () => {
     const raft = coreOf(storeOf(1, 1, 1, 1));
-    raft.step({ type: 'heartbeat', from: 2, to: 1, term: 1, highWatermark: 4 });
+    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 1, highWatermark: 4 });
     expect(raft.highWatermark).toBe(0);
     raft.step(append(3, 1, [], { highWatermark: 4 }));
     expect(raft.highWatermark).toBe(3);
   });
 
-  it('changes nothing for a message of a node that is not a voter', () => {
-    const raft = coreOf(storeOf(1));
-    raft.step({ type: 'heartbeat', from: 9, to: 1, term: 7, highWatermark: 0 });
+  it.each<[string, Message]>([
+    ['an answer of a node that is no member', { type: 'heartbeat-reply', from: sender(9), to: member(1), term: 7 }],
+    [
+      'an answer of a member’s node with another directory',
+      { type: 'vote-reply', from: { ...sender(2), directory: 'new' }, to: member(1), term: 7, granted: true },
+    ],
+    [
+      'a message to a directory that this node had before',
+      { type: 'heartbeat', from: sender(2), to: { id: 1, directory: 'old' }, term: 7, highWatermark: 0 },
+    ],
+    [
+      'a candidate that is no member and holds no record',
+      { type: 'vote', from: { ...sender(2), directory: 'new' }, to: member(1), term: 7, lastEpoch: -1, end: 0 },
+    ],
+    [
+      'a node that has this one’s id',
+      { type: 'heartbeat', from: { ...sender(1), directory: 'twin' }, to: member(1), term: 7, highWatermark: 0 },
+    ],
+  ])('changes nothing for %s', (_, message) => {
+    const raft = coreOf(storeOf());
+    raft.step(message);
     expect(raft.ready()).toBeUndefined();
     expect(raft.term).toBe(1);
+  });
+
+  it('hears a leader that its configuration does not know: it may be the configuration that is old', () => {
+    const raft = coreOf(storeOf(1));
+    raft.step({ type: 'heartbeat', from: sender(9), to: member(1), term: 7, highWatermark: 0 });
+    expect(raft.leader).toBe(9);
+  });
+
+  it('gives one vote to a node, not one to each of its directories', () => {
+    const raft = coreOf(storeOf(1));
+    const vote = { type: 'vote', to: member(1), term: 2, lastEpoch: 1, end: 1 } as const;
+    raft.step({ ...vote, from: sender(2) });
+    expect(becomeDurable(raft, raft.ready()?.hardState)?.messages).toMatchObject([{ granted: true }]);
+    raft.step({ ...vote, from: { ...sender(2), directory: 'new' } });
+    expect(raft.ready()?.messages).toMatchObject([{ granted: false }]);
+    raft.step({ ...vote, from: sender(2) });
+    expect(raft.ready()?.messages).toMatchObject([{ granted: true }]);
+  });
+
+  it('does not know after a restart which directory it voted for, and votes for none of them again', () => {
+    const raft = coreOf(storeOf(1), { hardState: { term: 2, vote: 2 } });
+    raft.step({ type: 'vote', from: sender(2), to: member(1), term: 2, lastEpoch: 1, end: 1 });
+    expect(raft.ready()?.messages).toMatchObject([{ granted: false }]);
   });
 });
 
 describe('a core stops the node', () => {
-  const heartbeat: Message = { type: 'heartbeat', from: 2, to: 1, term: 1, highWatermark: 0 };
+  const heartbeat: Message = { type: 'heartbeat', from: sender(2), to: member(1), term: 1, highWatermark: 0 };
 
   it.each<[string, (raft: Raft) => void, RegExp]>([
     [
       'when two nodes lead one term',
       (raft) => {
         raft.step(heartbeat);
-        raft.step({ ...heartbeat, from: 3 });
+        raft.step({ ...heartbeat, from: sender(3) });
       },
       /two leaders in term 1: node 2 and node 3/,
     ],
@@ -155,7 +197,7 @@ describe('a core stops the node', () => {
       },
       /before the writes/,
     ],
-    ['when it is given a message for another node', (raft) => raft.step({ ...heartbeat, to: 3 }), /for node 3/],
+    ['when it is given a message for another node', (raft) => raft.step({ ...heartbeat, to: member(3) }), /for node 3/],
     ['when a message is malformed', (raft) => raft.step(append(1, 1, [2])), /malformed message of node 2/],
     ['when records were appended by a follower', (raft) => raft.accepted(), /a follower/],
     [

@@ -9,7 +9,7 @@
  *   send 2->1 vote-reply term 1 granted
  *
  * Commands (one block each, blocks end with an empty line):
- *   cluster 3 [count=written] [disk=manual]    nodes 1..n, empty, not started;
+ *   cluster 3 [spare=2] [count=written] [disk=manual]    nodes 1..n, empty, not started; spare ones are no members;
  *     [messages=8] [bytes=1000] [append=1000]                limits of what is in flight
  *   node 2 [term=4] [vote=1] [log=1,1,4] [hw=2] [random=0.5]   what node 2 finds at start; log: one record per epoch named
  *   start [2]                                                  starts one node, or all
@@ -24,16 +24,21 @@
  *   sync 2 [n] [late]                                          the disk takes n changes; `late` keeps the report back
  *   report 2                                                   delivers the oldest report that was kept back, as it was
  *   crash 1 / restart 1                                        power cut; start from the disk
+ *   wipe 2                                                     the disk of node 2, which is down, is replaced by an empty one
  *   unreachable 1 2 / reset 1 2                                node 1's connection to 2 broke / was made anew
+ *   change 1 1,2,3 [learners=4,5]                              the leader is asked for these voters and learners
  *   status                                                     roles, terms, cursors, logs as epochs, peers of the leader
  */
 import { Raft } from '../../src/raft/raft.js';
-import type { LogProgress, Message, RaftOptions, Ready } from '../../src/raft/types.js';
+import type { LogProgress, Member, Message, RaftOptions, Ready, Sender } from '../../src/raft/types.js';
+import { describeConfiguration, votersOf } from './members.js';
 import { MemoryStore, type StoredBatch } from './memory-store.js';
 
 interface ScriptNode {
   readonly id: number;
-  readonly store: MemoryStore;
+  directory: string;
+  starts: number;
+  store: MemoryStore;
   raft: Raft | undefined;
   random: number;
   late: LogProgress[];
@@ -112,8 +117,10 @@ class ScriptCluster {
     propose: ([id, records = '1', bytes = '10']) => this.#propose(this.#node(id), Number(records), Number(bytes)),
     sync: ([id, ...rest]) => this.#sync(this.#node(id), rest.includes('late'), Number(rest[0])),
     report: ([id]) => this.#report(this.#node(id)),
+    wipe: ([id]) => this.#wipe(this.#node(id)),
+    change: ([id, voters = ''], settings) => this.#change(this.#node(id), voters, settings.get('learners') ?? ''),
     unreachable: ([id, peer]) => this.#call(this.#node(id), (raft) => raft.peerUnreachable(Number(peer))),
-    reset: ([id, peer]) => this.#call(this.#node(id), (raft) => raft.peerReset(Number(peer))),
+    reset: ([id, peer]) => this.#call(this.#node(id), (raft) => raft.peerReset(this.#sender(this.#node(peer)))),
     status: () => this.#status(),
   };
 
@@ -131,9 +138,34 @@ class ScriptCluster {
       maxInflightBytes: Number(settings.get('bytes') ?? 1000),
       maxAppendBytes: Number(settings.get('append') ?? 1000),
     };
-    for (let id = 1; id <= size; id++) {
-      this.#nodes.push({ id, store: new MemoryStore(), raft: undefined, random: 0, late: [] });
+    const founding = votersOf(...Array.from({ length: size }, (_, i) => i + 1));
+    for (let id = 1; id <= size + Number(settings.get('spare') ?? 0); id++) {
+      const store = new MemoryStore(id <= size ? founding : undefined);
+      this.#nodes.push({ id, directory: `d${id}`, starts: 0, store, raft: undefined, random: 0, late: [] });
     }
+  }
+
+  /** An empty disk finds out from the others who founded the group, and that it is none of them. */
+  #wipe(node: ScriptNode): void {
+    if (node.raft !== undefined) throw new Error(`node ${node.id} is running`);
+    node.directory += 'x';
+    node.store = new MemoryStore(node.store.founding);
+  }
+
+  #change(node: ScriptNode, voters: string, learners: string): void {
+    const members = (list: string): Member[] =>
+      list
+        .split(',')
+        .filter(Boolean)
+        .map((id) => ({ id: Number(id), directory: this.#node(id).directory }));
+    this.#call(node, (raft) => {
+      const refusal = raft.changeMembership({ voters: members(voters), learners: members(learners) });
+      if (refusal !== undefined) this.#trace.push(`refused: ${refusal}`);
+    });
+  }
+
+  #sender({ id, directory, starts }: ScriptNode): Sender {
+    return { id, directory, incarnation: `i${id}.${starts}` };
   }
 
   #found(node: ScriptNode, settings: Map<string, string>): void {
@@ -151,9 +183,10 @@ class ScriptCluster {
   #start(node: ScriptNode): void {
     const { store } = node;
     store.onDurableState = (state) => this.#call(node, (raft) => raft.hardStateDurable(state));
+    node.starts++;
     const options: RaftOptions = {
-      id: node.id,
-      voters: this.#nodes.map((other) => other.id),
+      self: this.#sender(node),
+      configurations: store.configurations,
       hardState: store.image.state,
       highWatermark: store.floor,
       progress: store.progress,
@@ -172,7 +205,7 @@ class ScriptCluster {
     node.raft = undefined;
     node.late = [];
     node.store.cutPower(0);
-    this.#network = this.#network.filter(({ message }) => message.from !== node.id && message.to !== node.id);
+    this.#network = this.#network.filter(({ message }) => message.from.id !== node.id && message.to.id !== node.id);
   }
 
   #propose(node: ScriptNode, records: number, bytes: number): void {
@@ -215,7 +248,7 @@ class ScriptCluster {
     const type = args.find((arg) => !arg.includes('->') && arg !== 'all');
     const matching = this.#network.filter(
       ({ message }) =>
-        (link === undefined || link === `${message.from}->${message.to}`) &&
+        (link === undefined || link === `${message.from.id}->${message.to.id}`) &&
         (type === undefined || type === message.type),
     );
     if (matching.length === 0) this.#trace.push('nothing there');
@@ -243,7 +276,7 @@ class ScriptCluster {
   }
 
   #arrive({ message, batches }: InFlight): void {
-    const to = this.#node(message.to);
+    const to = this.#node(message.to.id);
     if (to.raft === undefined) {
       this.#trace.push(`lost ${describe(message)}`);
       return;
@@ -280,6 +313,11 @@ class ScriptCluster {
         const start = store.end;
         this.#trace.push(`${id} writes leader-change epoch ${write.epoch} at ${start}`);
         store.append({ start, end: start + 1, epoch: write.epoch, bytes: 10, value: -write.epoch });
+      } else if (write.type === 'configuration') {
+        const start = store.end;
+        const { configuration, epoch } = write;
+        this.#trace.push(`${id} writes configuration ${describeConfiguration(configuration)} at ${start}`);
+        store.append({ start, end: start + 1, epoch, bytes: 10, value: start, configuration });
       } else {
         this.#trace.push(`${id} writes [${write.from}, ${write.message.end})`);
         for (const batch of write.message.batches as StoredBatch[]) if (batch.start >= write.from) store.append(batch);
@@ -298,12 +336,17 @@ class ScriptCluster {
       const { role, term, leader } = ready.leadership;
       this.#trace.push(`${id} is ${role} term ${term} leader ${leader}`);
     }
-    if (ready.writes.some((write) => write.type === 'leader-change')) raft.accepted();
+    if (ready.membership !== undefined) {
+      const { configuration, committed } = ready.membership;
+      this.#trace.push(`${id} members ${describeConfiguration(configuration)}${committed ? ' (committed)' : ''}`);
+    }
+    if (ready.changeFailed !== undefined) this.#trace.push(`${id} gave up the change: ${ready.changeFailed}`);
+    if (ready.writes.some(({ type }) => type === 'leader-change' || type === 'configuration')) raft.accepted();
     if (ready.writes.length > 0) raft.logProgress(store.progress);
   }
 
   #send(node: ScriptNode, message: Message): void {
-    const lost = this.#isolated.has(message.from) || this.#isolated.has(message.to);
+    const lost = this.#isolated.has(message.from.id) || this.#isolated.has(message.to.id);
     this.#trace.push(`send ${describe(message)}${lost ? ' (lost)' : ''}`);
     const batches = message.type === 'append' ? node.store.slice(message.start, message.end) : [];
     if (!lost) this.#network.push({ message, batches });
@@ -318,11 +361,12 @@ class ScriptCluster {
       const who = raft === undefined ? 'down' : `${raft.role} term ${raft.term} leader ${raft.leader}`;
       this.#trace.push(
         `${id} ${who} high watermark ${raft?.highWatermark ?? store.floor} written ${written} durable ${durable}` +
-          `${generation > 0 ? ` generation ${generation}` : ''} log ${epochs.join(',') || 'empty'}`,
+          `${generation > 0 ? ` generation ${generation}` : ''} log ${epochs.join(',') || 'empty'}` +
+          `${(raft?.membership.offset ?? -1) < 0 ? '' : ` members ${describeConfiguration(raft!.membership.configuration)}`}`,
       );
       for (const peer of raft?.peers() ?? []) {
         this.#trace.push(
-          `  peer ${peer.id} ${peer.state} next ${peer.next} written ${peer.written} durable ${peer.durable} ` +
+          `  ${peer.voter ? 'peer' : 'learner'} ${peer.id} ${peer.state} next ${peer.next} written ${peer.written} durable ${peer.durable} ` +
             `in flight ${peer.inflightMessages} of ${peer.inflightBytes} bytes${peer.behindLogStart ? ' behind log start' : ''}`,
         );
       }
@@ -331,7 +375,8 @@ class ScriptCluster {
 }
 
 function describe(message: Message): string {
-  const head = `${message.from}->${message.to} ${message.type} term ${message.term}`;
+  const name = ({ id, directory }: Member): string => (directory === `d${id}` ? `${id}` : `${id}${directory}`);
+  const head = `${name(message.from)}->${name(message.to)} ${message.type} term ${message.term}`;
   switch (message.type) {
     case 'pre-vote':
     case 'vote':

@@ -24,6 +24,8 @@ function weatherOf(prng: Prng): Weather {
     tick: prng.pick([0.3, 0.6, 1]),
     propose: prng.pick([0.05, 0.3, 0.8]),
     retention: prng.pick([0, 0.02]),
+    change: prng.pick([0, 0, 0.02, 0.1]),
+    wipe: prng.pick([0, 0, 0.02]),
   };
 }
 
@@ -31,7 +33,7 @@ type Happened = Simulation['happened'];
 
 function play(seed: number, countBy: 'durable' | 'written'): Happened {
   const prng = new Prng(seed ^ 0x5eed);
-  const simulation = new Simulation(seed, prng.pick([2, 3, 3, 3, 5]), countBy);
+  const simulation = new Simulation(seed, prng.pick([1, 2, 3, 3, 3, 5]), prng.pick([0, 0, 2]), countBy);
   try {
     for (let phase = 0; phase < 3; phase++) simulation.run(250, weatherOf(prng));
     simulation.recover();
@@ -50,13 +52,12 @@ describe('a cluster under loss, duplication, reordering, partitions, slow disks 
         expect(play(Number(REPLAY), countBy).commits).toBeGreaterThan(0);
         return;
       }
-      const sum: Happened = { commits: 0, elections: 0, truncations: 0, crashes: 0, lateReports: 0 };
+      const sum: Partial<Record<string, number>> = {};
       for (let seed = 1; seed <= SEEDS; seed++) {
-        const happened = play(seed, countBy);
-        for (const what of Object.keys(sum) as (keyof Happened)[]) sum[what] += happened[what];
+        for (const [what, count] of Object.entries(play(seed, countBy))) sum[what] = (sum[what] ?? 0) + count;
       }
       // A cluster to which nothing happens keeps every promise.
-      for (const [what, count] of Object.entries(sum)) expect(count, what).toBeGreaterThan(SEEDS / 10);
+      for (const [what, count] of Object.entries(sum)) expect(count, what).toBeGreaterThan(SEEDS / 20);
     });
   }
 });

@@ -1,14 +1,25 @@
 /**
  * A whole cluster from one seed: several cores over memory stores, with a network that loses, doubles, delays and reorders,
- * partitions, disks that take their time, crashes and restarts. The referee looks on.
+ * partitions, disks that take their time, crashes and restarts, disks that are replaced by empty ones, and changes of
+ * membership. The referee looks on.
  *
  * Connections are modelled as the driver promises them: nothing of an earlier incarnation is delivered, and the first
  * message of a new one is preceded by `peerReset`.
  */
 import assert from 'node:assert/strict';
 import { Raft } from '../../src/raft/raft.js';
-import type { AppendRequest, LogProgress, Message, RaftOptions, Ready } from '../../src/raft/types.js';
+import { includes, sameMembers } from '../../src/raft/membership.js';
+import type {
+  AppendRequest,
+  Configuration,
+  LogProgress,
+  Member,
+  Message,
+  RaftOptions,
+  Ready,
+} from '../../src/raft/types.js';
 import { Referee, same } from './invariants.js';
+import { describeConfiguration, member, votersOf } from './members.js';
 import { MemoryStore, type StoredBatch } from './memory-store.js';
 import { Prng } from './prng.js';
 
@@ -31,6 +42,10 @@ export interface Weather {
   readonly tick: number;
   readonly propose: number;
   readonly retention: number;
+  /** That a leader is asked for other members. */
+  readonly change: number;
+  /** That a disk is replaced while its node is down, if a majority of voters keeps its disks. */
+  readonly wipe: number;
 }
 
 export const CALM: Weather = {
@@ -46,15 +61,20 @@ export const CALM: Weather = {
   tick: 1,
   propose: 0.2,
   retention: 0,
+  change: 0,
+  wipe: 0,
 };
 
 interface Node {
   readonly id: number;
-  readonly store: MemoryStore;
+  directory: string;
+  store: MemoryStore;
   raft: Raft | undefined;
   incarnation: number;
   /** Incarnations of the peers this one has met. */
   readonly met: Map<number, number>;
+  /** The configuration that counted before what happens now, if it leads. */
+  leads?: Configuration | undefined;
   /** Reports of the disk that the core has not seen yet. */
   reports: LogProgress[];
 }
@@ -71,7 +91,7 @@ export class Simulation {
   readonly #prng: Prng;
   readonly #countBy: 'durable' | 'written';
   readonly #nodes: Node[] = [];
-  readonly #stores = new Map<number, MemoryStore>();
+  readonly #founding: Configuration;
   readonly #referee: Referee;
   #network: Envelope[] = [];
   /** Node → side of the partition. */
@@ -81,20 +101,31 @@ export class Simulation {
   #weather: Weather = CALM;
   readonly trace: string[] = [];
 
-  constructor(seed: number, nodes: number, countBy: 'durable' | 'written') {
+  /** @param spares nodes that are no members at first, and know nobody */
+  constructor(seed: number, voters: number, spares: number, countBy: 'durable' | 'written') {
     this.#prng = new Prng(seed);
     this.#countBy = countBy;
-    for (let id = 1; id <= nodes; id++) this.#stores.set(id, new MemoryStore());
-    this.#referee = new Referee(this.#stores, countBy);
-    for (const [id, store] of this.#stores) {
-      const node: Node = { id, store, raft: undefined, incarnation: 0, met: new Map(), reports: [] };
-      this.#nodes.push(node);
-      this.#start(node);
+    this.#founding = votersOf(...Array.from({ length: voters }, (_, i) => i + 1));
+    for (let id = 1; id <= voters + spares; id++) {
+      const store = new MemoryStore(id <= voters ? this.#founding : undefined);
+      const { directory } = member(id);
+      this.#nodes.push({ id, directory, store, raft: undefined, incarnation: 0, met: new Map(), reports: [] });
     }
+    this.#referee = new Referee(new Map(this.#nodes.map((node) => [node.id, node])), countBy);
+    for (const node of this.#nodes) this.#start(node);
   }
 
   /** So that a test can tell that it tested something. */
-  readonly happened = { commits: 0, elections: 0, truncations: 0, crashes: 0, lateReports: 0 };
+  readonly happened = {
+    commits: 0,
+    elections: 0,
+    truncations: 0,
+    crashes: 0,
+    lateReports: 0,
+    changes: 0,
+    promotions: 0,
+    wipes: 0,
+  };
 
   run(steps: number, weather: Weather): void {
     this.#weather = weather;
@@ -112,9 +143,21 @@ export class Simulation {
     for (const node of this.#nodes) if (node.raft === undefined) this.#start(node);
     const quiet = { ...CALM, propose: 0 };
     this.run(300, quiet);
-    const leaders = this.#nodes.filter((node) => node.raft?.role === 'leader');
+    let leaders = this.#leaders;
+    // One that is removed just now leaves, and another one is elected.
+    for (let i = 0; i < 4 && leaders.length !== 1; i++) {
+      this.run(100, quiet);
+      leaders = this.#leaders;
+    }
     assert.equal(leaders.length, 1, `liveness: ${leaders.length} leaders after healing`);
-    const leader = leaders[0]!;
+    // Whoever lost its disk comes back as somebody else, and everybody votes in the end.
+    const everybody = this.#nodes.map(({ id, directory }): Member => ({ id, directory }));
+    for (let i = 0; i < 200 && !this.#haveVoters(everybody); i++) {
+      this.#askFor(everybody);
+      this.run(50, quiet);
+    }
+    assert(this.#haveVoters(everybody), 'liveness: a change of membership after healing did not come to an end');
+    const leader = this.#nodes.find((node) => node.raft?.role === 'leader')!;
     const value = this.#propose(leader);
     // A leader may have a long backlog for a follower, and the pipeline here is narrow.
     for (let i = 0; i < 40 && !this.#everywhere(value); i++) this.run(50, quiet);
@@ -126,6 +169,75 @@ export class Simulation {
       assert.equal(node.store.end, leader.store.end, `liveness: node ${node.id} has another log end`);
       assert(same(node.store.batches.at(-1)!, last), `liveness: node ${node.id} has another last batch`);
     }
+  }
+
+  get #leaders(): Node[] {
+    return this.#nodes.filter((node) => node.raft?.role === 'leader');
+  }
+
+  #haveVoters(wanted: readonly Member[]): boolean {
+    const leader = this.#nodes.find((node) => node.raft?.role === 'leader');
+    if (leader === undefined) return false;
+    const { configuration, committed } = leader.raft!.membership;
+    return committed && configuration.outgoing.length === 0 && sameMembers(configuration.voters, wanted);
+  }
+
+  /** One step towards these voters: newcomers learn first. */
+  #askFor(wanted: readonly Member[]): void {
+    const leader = this.#nodes.find((node) => node.raft?.role === 'leader');
+    if (leader === undefined) return;
+    const { voters, learners } = leader.raft!.membership.configuration;
+    const known = (member: Member): boolean => includes(voters, member) || includes(learners, member);
+    if (wanted.every(known)) this.#change(leader, { voters: wanted, learners: [] });
+    else this.#change(leader, { voters, learners: wanted.filter((member) => !includes(voters, member)) });
+  }
+
+  /** Any members, old disks among them. */
+  #changeAtRandom(leader: Node): void {
+    const { voters, learners } = leader.raft!.membership.configuration;
+    const known = [...voters, ...learners];
+    const others = this.#nodes.map(({ id, directory }) => ({ id, directory })).filter((node) => !includes(known, node));
+    const chosen = known.filter(() => this.#prng.chance(0.75));
+    const wanted = chosen.filter(({ id }, i) => chosen.findIndex((other) => other.id === id) === i);
+    const newcomers = others.filter(({ id }) => this.#prng.chance(0.5) && !wanted.some((member) => member.id === id));
+    const demoted = wanted.filter(() => this.#prng.chance(0.1));
+    const staying = wanted.filter((member) => !includes(demoted, member));
+    // The dead must stay a minority, or nothing could ever be decided again.
+    if (!this.#isSound(staying)) return;
+    this.#change(leader, { voters: staying, learners: [...demoted, ...newcomers] });
+  }
+
+  #change(leader: Node, wanted: { voters: readonly Member[]; learners: readonly Member[] }): void {
+    this.#call(leader, (raft) => {
+      const refusal = raft.changeMembership(wanted);
+      if (refusal === undefined) this.happened.changes++;
+      this.#log(`change ${leader.id} to ${describeConfiguration({ ...wanted, outgoing: [] })}: ${refusal ?? 'begun'}`);
+    });
+  }
+
+  /** A majority of these voters still has its disk, also without `except`. */
+  #isSound(voters: readonly Member[], except = 0): boolean {
+    const intact = voters.filter(({ id, directory }) => id !== except && this.#node(id).directory === directory);
+    return intact.length > voters.length / 2;
+  }
+
+  #wipe(node: Node): void {
+    if (this.#nodes.some(({ store }) => store.start > 0)) return;
+    for (const { raft, store } of this.#nodes) {
+      const entries = [...store.configurations, ...(raft === undefined ? [] : [raft.membership])];
+      for (const { configuration, offset } of entries.slice(-3)) {
+        // Those who know nothing don't matter.
+        if (offset < 0 && store.end === 0 && this.#referee.committedEnd > 0) continue;
+        const { voters, outgoing } = configuration;
+        if (voters.length > 0 && !this.#isSound(voters, node.id)) return;
+        if (outgoing.length > 0 && !this.#isSound(outgoing, node.id)) return;
+      }
+    }
+    this.#referee.lost(node);
+    node.directory = `${node.directory}x`;
+    node.store = new MemoryStore(this.#founding);
+    this.happened.wipes++;
+    this.#log(`wipe ${node.id}, now ${node.directory}`);
   }
 
   #everywhere(value: number): boolean {
@@ -148,7 +260,10 @@ export class Simulation {
       this.#sides.clear();
       this.#log('heal');
     }
-    if (this.#prng.chance(this.#weather.retention)) {
+    const newcomers = this.#nodes.some(
+      ({ directory, id }) => id > this.#founding.voters.length || directory !== `d${id}`,
+    );
+    if (this.#prng.chance(this.#weather.retention) && !newcomers) {
       // Only what every disk holds: there is no way back for a follower behind the log start yet.
       const everywhere = Math.min(...this.#nodes.map((node) => node.store.floor));
       const node = this.#prng.pick(this.#nodes);
@@ -165,13 +280,13 @@ export class Simulation {
   }
 
   #arrive({ message, batches, fromIncarnation, toIncarnation }: Envelope): void {
-    const from = this.#node(message.from);
-    const to = this.#node(message.to);
+    const from = this.#node(message.from.id);
+    const to = this.#node(message.to.id);
     if (to.raft === undefined || from.incarnation !== fromIncarnation || to.incarnation !== toIncarnation) return;
     if (this.#sides.get(from.id) !== this.#sides.get(to.id)) return;
     if (to.met.get(from.id) !== fromIncarnation) {
       to.met.set(from.id, fromIncarnation);
-      this.#call(to, (raft) => raft.peerReset(from.id));
+      this.#call(to, (raft) => raft.peerReset(message.from));
     }
     const arrived = message.type === 'append' ? { ...message, batches } : message;
     this.#call(to, (raft) => raft.step(arrived));
@@ -182,6 +297,7 @@ export class Simulation {
   #live(node: Node): void {
     const weather = this.#weather;
     if (node.raft === undefined) {
+      if (this.#prng.chance(weather.wipe)) this.#wipe(node);
       if (this.#prng.chance(weather.restart)) this.#start(node);
       return;
     }
@@ -196,6 +312,7 @@ export class Simulation {
     while (node.reports.length > 0 && this.#prng.chance(weather.report)) this.#report(node, node.reports.shift()!);
     if (this.#prng.chance(weather.tick)) this.#call(node, (raft) => raft.tick());
     if (node.raft.role === 'leader' && this.#prng.chance(weather.propose)) this.#propose(node);
+    if (node.raft.role === 'leader' && this.#prng.chance(weather.change)) this.#changeAtRandom(node);
   }
 
   #report(node: Node, report: LogProgress): void {
@@ -228,11 +345,12 @@ export class Simulation {
     const { store } = node;
     node.incarnation++;
     node.met.clear();
+    node.leads = undefined;
     node.reports = [];
     store.onDurableState = (state) => this.#call(node, (raft) => raft.hardStateDurable(state));
     const options: RaftOptions = {
-      id: node.id,
-      voters: [...this.#stores.keys()],
+      self: { id: node.id, directory: node.directory, incarnation: `${node.incarnation}` },
+      configurations: store.configurations,
       hardState: store.image.state,
       highWatermark: store.floor,
       progress: store.progress,
@@ -273,6 +391,8 @@ export class Simulation {
   #perform(node: Node, ready: Ready): void {
     const { store } = node;
     const raft = node.raft!;
+    // What a leader commits stands in its log; what it writes now may follow from that.
+    if (node.leads !== undefined) this.#commit(node, ready);
     for (const write of ready.writes) {
       if (write.type === 'truncate') {
         this.happened.truncations++;
@@ -281,6 +401,13 @@ export class Simulation {
       } else if (write.type === 'leader-change') {
         const start = store.end;
         this.#store(node, { start, end: start + 1, epoch: write.epoch, bytes: 10, value: -write.epoch });
+      } else if (write.type === 'configuration') {
+        const { configuration, epoch } = write;
+        this.#referee.configured(node.id, raft.term, store.configurations.at(-1)!, configuration);
+        if (configuration.outgoing.length > 0) this.happened.promotions++;
+        this.#log(`configuration ${describeConfiguration(configuration)} by ${node.id} at ${store.end}`);
+        const start = store.end;
+        this.#store(node, { start, end: start + 1, epoch, bytes: 10, value: -start, configuration });
       } else {
         const { batches } = write.message as AppendRequest & { batches: readonly StoredBatch[] };
         for (const batch of batches) if (batch.start >= write.from) this.#store(node, batch);
@@ -294,13 +421,18 @@ export class Simulation {
       this.#log(`elected ${node.id} term ${raft.term}`);
       this.#referee.elected(node.id, node.incarnation, raft.term);
     }
-    if (ready.highWatermark !== undefined) {
-      this.#referee.committedTo(node.id, raft.role === 'leader', raft.term, store.highWatermark, ready.highWatermark);
-      store.highWatermark = ready.highWatermark;
-      this.happened.commits = this.#referee.committed.length;
-    }
-    if (ready.writes.some((write) => write.type === 'leader-change')) raft.accepted();
+    if (node.leads === undefined) this.#commit(node, ready);
+    node.leads = raft.role === 'leader' ? raft.membership.configuration : undefined;
+    if (ready.writes.some(({ type }) => type === 'leader-change' || type === 'configuration')) raft.accepted();
     if (ready.writes.length > 0) raft.logProgress(store.progress);
+  }
+
+  #commit(node: Node, { highWatermark }: Ready): void {
+    if (highWatermark === undefined) return;
+    const { store } = node;
+    this.#referee.committedTo(node.id, node.leads, node.raft!.term, store.highWatermark, highWatermark);
+    store.highWatermark = highWatermark;
+    this.happened.commits = this.#referee.committed.length;
   }
 
   #send(node: Node, message: Message): void {
@@ -311,10 +443,10 @@ export class Simulation {
       message,
       batches,
       fromIncarnation: node.incarnation,
-      toIncarnation: this.#node(message.to).incarnation,
+      toIncarnation: this.#node(message.to.id).incarnation,
     };
     if (this.#prng.chance(loss)) {
-      if (this.#prng.chance(0.2)) node.raft!.peerUnreachable(message.to);
+      if (this.#prng.chance(0.2)) node.raft!.peerUnreachable(message.to.id);
       return;
     }
     const copies = this.#prng.chance(duplication) ? 2 : 1;
@@ -328,6 +460,7 @@ export class Simulation {
   }
 
   #log(line: string): void {
+    if (process.env['RAFT_TRACE']) console.log(this.#step, line);
     this.trace.push(`${this.#step} ${line}`);
     if (this.trace.length > 60) this.trace.shift();
   }

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { Message, RaftOptions } from '../../src/raft/types.js';
+import type { Configuration, Message, RaftOptions } from '../../src/raft/types.js';
 import { malformed, validate } from '../../src/raft/validate.js';
+import { member, sender, votersOf } from './members.js';
 import { MemoryStore } from './memory-store.js';
 
 const OPTIONS: RaftOptions = {
-  id: 1,
-  voters: [1, 2, 3],
+  self: sender(1),
+  configurations: [{ offset: -1, configuration: votersOf(1, 2, 3) }],
   hardState: { term: 0, vote: 0 },
   highWatermark: 0,
   progress: { generation: 0, written: 0, durable: 0 },
@@ -19,15 +20,37 @@ const OPTIONS: RaftOptions = {
   random: () => 0,
 };
 
+function founding(configuration: Configuration): Partial<RaftOptions> {
+  return { configurations: [{ offset: -1, configuration }] };
+}
+
 describe('validate', () => {
   it('accepts options that can work', () => {
     expect(() => validate(OPTIONS)).not.toThrow();
   });
 
   it.each<[string, Partial<RaftOptions>, RegExp]>([
-    ['a node outside its voters', { voters: [2, 3] }, /node 1 is not among the voters 2, 3/],
-    ['a voter that appears twice', { voters: [1, 2, 2] }, /an id appears twice/],
-    ['the node id 0, which means nobody', { id: 0, voters: [0] }, /voter 0/],
+    ['no configuration at all', { configurations: [] }, /no configuration/],
+    ['a voter that appears twice', founding(votersOf(1, 2, 2)), /node 2 appears twice/],
+    [
+      'a member that is voter and learner',
+      founding({ ...votersOf(1, 2), learners: [member(2)] }),
+      /node 2 can't be a voter and a learner/,
+    ],
+    ['a voter without a directory', founding({ ...votersOf(), voters: [{ id: 2, directory: '' }] }), /no directory id/],
+    ['the node id 0, which means nobody', { self: sender(0) }, /not 0/],
+    ['a node without a directory id', { self: { ...sender(1), directory: '' } }, /an emptied disk would vote again/],
+    ['a node without an incarnation id', { self: { ...sender(1), incarnation: '' } }, /of its last run/],
+    [
+      'a configuration beyond the end of the log',
+      { configurations: [...founding(votersOf(1)).configurations!, { offset: 1, configuration: votersOf(1, 2) }] },
+      /a configuration at offset 1/,
+    ],
+    [
+      'a history whose beginning is missing',
+      { configurations: [{ offset: 4, configuration: votersOf(1) }] },
+      /nothing says which one was in effect before/,
+    ],
     ['an election timeout that one lost heartbeat can reach', { electionTicks: 2 }, /one lost heartbeat/],
     ['no messages in flight', { maxInflightMessages: 0 }, /maxInflightMessages is 0/],
     ['appends larger than what may be in flight', { maxAppendBytes: 101 }, /exceeds maxInflightBytes/],
@@ -40,7 +63,7 @@ describe('validate', () => {
 });
 
 describe('malformed', () => {
-  const base = { from: 2, to: 1, term: 3 };
+  const base = { from: sender(2), to: member(1), term: 3 };
   const batch = { start: 4, end: 6, epoch: 2 };
   const append = { ...base, type: 'append', start: 4, prevEpoch: 2, end: 6, bytes: 9, highWatermark: 0 } as const;
 

@@ -1,0 +1,130 @@
+/**
+ * What a node does as leader of one term: replication, heartbeats, check-quorum and changes of membership. It ends with the
+ * term; nothing of it is kept.
+ */
+import type { Configurations } from './configurations.js';
+import type { Cursors } from './cursors.js';
+import { isVoter } from './membership.js';
+import { MembershipChange, type ProposedMembership } from './membership-change.js';
+import { Replication, type ReplicationOptions } from './replication.js';
+import type { AppendReply, Configuration, HeartbeatReply, LogView, Message, PeerStatus, Sender } from './types.js';
+
+export interface LeadershipHost {
+  readonly self: Sender;
+  readonly term: number;
+  readonly log: LogView;
+  readonly cursors: Cursors;
+  readonly configurations: Configurations;
+  highWatermark(): number;
+  advanceHighWatermark(to: number): void;
+  send(message: Message): void;
+  /** Writes a configuration into the log, from where on it is in effect. */
+  appendConfiguration(configuration: Configuration): void;
+  changeFailed(reason: string): void;
+  /** Ends this leadership. */
+  stepDown(): void;
+}
+
+export interface LeadershipOptions extends ReplicationOptions {
+  readonly heartbeatTicks: number;
+  readonly electionTicks: number;
+}
+
+export class Leadership {
+  readonly #host: LeadershipHost;
+  readonly #options: LeadershipOptions;
+  readonly #replication: Replication;
+  readonly #change: MembershipChange;
+  /** Ticks since the last heartbeat, and since check-quorum last looked. */
+  #heartbeatElapsed = 0;
+  #quorumElapsed = 0;
+
+  constructor(host: LeadershipHost, options: LeadershipOptions) {
+    this.#host = host;
+    this.#options = options;
+    this.#replication = new Replication(host, options);
+    this.#change = new MembershipChange({
+      log: host.log,
+      configurations: host.configurations,
+      electionTicks: options.electionTicks,
+      mayDecide: () => this.hasCommitted,
+      highWatermark: () => host.highWatermark(),
+      matchOf: (member) => this.#replication.matchOf(member),
+      append: (configuration) => {
+        host.appendConfiguration(configuration);
+        this.#replication.configure();
+      },
+      failed: (reason) => host.changeFailed(reason),
+    });
+  }
+
+  get peers(): PeerStatus[] {
+    return this.#replication.status;
+  }
+
+  /** A batch of this term is committed, and so is all before it. */
+  get hasCommitted(): boolean {
+    const { log, term } = this.#host;
+    return log.epochAt(this.#host.highWatermark() - 1) === term;
+  }
+
+  tick(): void {
+    if (++this.#quorumElapsed >= this.#options.electionTicks) {
+      this.#quorumElapsed = 0;
+      // Cut off from the majority: somebody else may be elected, and our clients must not wait for commits.
+      if (!this.#replication.quorumActive()) {
+        this.#host.stepDown();
+        return;
+      }
+    }
+    if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) {
+      this.#heartbeatElapsed = 0;
+      this.#replication.heartbeat();
+    }
+    this.#change.tick();
+  }
+
+  /** The log's end moved, or the leadership has just begun. */
+  replicate(): void {
+    this.#replication.replicate();
+  }
+
+  /** This node's own cursors moved, or what is known of a follower did. */
+  advance(): void {
+    const { cursors } = this.#host;
+    this.#host.advanceHighWatermark(this.#replication.committed(cursors));
+    if (this.#isRemoved) {
+      this.#host.stepDown();
+      return;
+    }
+    this.#change.advance();
+    this.#replication.replicate();
+  }
+
+  onAppendReply(reply: AppendReply): void {
+    this.#replication.onAppendReply(reply);
+    this.advance();
+  }
+
+  onHeartbeatReply(reply: HeartbeatReply): void {
+    this.#replication.onHeartbeatReply(reply);
+  }
+
+  changeMembership(proposed: ProposedMembership): string | undefined {
+    return this.#change.request(proposed);
+  }
+
+  unreachable(id: number): void {
+    this.#replication.unreachable(id);
+  }
+
+  reset(from: Sender): void {
+    this.#replication.reset(from);
+  }
+
+  /** A leader that is no voter any more leads on until that is committed (dissertation §4.2.2), and counts itself for nothing. */
+  get #isRemoved(): boolean {
+    const { configurations, self } = this.#host;
+    return !isVoter(configurations.current, self) && configurations.last.offset < this.#host.highWatermark();
+  }
+}
