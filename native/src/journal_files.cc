@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,11 @@ constexpr auto kRetryFullEvery = std::chrono::milliseconds(100);
 // A file that is prepared ahead of need is written in pieces with pauses of this many times what the piece took: syncs
 // of the journal wait for whatever else the device has been given.
 constexpr int kPauseRatio = 3;
+
+bool is_regular(const std::string& path) {
+  struct stat found {};
+  return ::lstat(path.c_str(), &found) == 0 && S_ISREG(found.st_mode);
+}
 
 }  // namespace
 
@@ -144,8 +150,8 @@ std::optional<Failure> JournalFiles::make(uint64_t number, JournalFile& out) {
 }
 
 // Renames the oldest spare to the target's name and opens it; one that has that name already, because it could not be made
-// ready before, comes first. Spares that have gone are passed over; one that could not be had stays a spare, so that the
-// next attempt finds what this one found.
+// ready before, comes first. Spares that have gone, or that are no files (a directory, or a link, which opening does not
+// follow), are passed over; one that could not be had stays a spare, so that the next attempt finds what this one found.
 std::optional<Failure> JournalFiles::open_spare(const JournalFile& target, FileDescriptor& out, bool& found) {
   for (;;) {
     std::string name;
@@ -162,6 +168,7 @@ std::optional<Failure> JournalFiles::open_spare(const JournalFile& target, FileD
       spares_.insert(std::move(spare));
     };
     const std::string spare = path_of(name);
+    if (!is_regular(spare)) continue;
     if (spare != target.path) {
       if (::access(target.path.c_str(), F_OK) == 0) {
         put_back(std::move(name));
