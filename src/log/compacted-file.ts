@@ -1,5 +1,5 @@
 /**
- * The file that compaction writes a segment into: batches in, and in the end a .log file and its indexes, all durable.
+ * The file that compaction writes a segment into: batches in, and in the end a .log file, its indexes and its seal, all durable.
  * Nobody refers to it until a swap does; an unfinished one is removed.
  *
  * What is the same as in the segment it replaces need not be written (`skip`): if all of it is, there is no file.
@@ -11,9 +11,11 @@ import { crc32c } from '../disk/addon.js';
 import type { Disk } from '../disk/disk.js';
 import { invariant } from '../errors.js';
 import { maxTimestampAt } from '../record/record-batch.js';
+import { encodeSeal, SealBuilder, type SealIdentity } from '../segment/seal.js';
 import { SegmentIndexes } from '../segment/segment-indexes.js';
 import { pathsOf } from './log-segments.js';
 import type { LogOptions } from './options.js';
+import { sealPath } from './segment-sealing.js';
 
 /** Index entries keep positions in 32 bits. */
 const MAX_BYTES = 0xffff_ffff;
@@ -22,15 +24,17 @@ export class CompactedFile {
   readonly indexes: SegmentIndexes;
   readonly #disk: Disk;
   readonly #path: string;
+  readonly #seal: SealBuilder;
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   #length = 0;
   #crc = 0;
 
-  constructor(disk: Disk, path: string, base: number, options: LogOptions) {
+  constructor(disk: Disk, path: string, identity: SealIdentity, options: LogOptions) {
     this.#disk = disk;
     this.#path = path;
-    this.indexes = new SegmentIndexes(base, options.indexIntervalBytes);
+    this.#seal = new SealBuilder(identity);
+    this.indexes = new SegmentIndexes(identity.base, options.indexIntervalBytes);
   }
 
   /** Bytes so far, written or not. */
@@ -49,7 +53,9 @@ export class CompactedFile {
 
   add(batch: Buffer, baseOffset: number, lastOffset: number): void {
     invariant(this.#length + batch.length <= MAX_BYTES, `${this.#path}: a compacted segment outgrows its indexes`);
-    this.indexes.add(this.#length, baseOffset, lastOffset, maxTimestampAt(batch, 0));
+    const maxTimestamp = maxTimestampAt(batch, 0);
+    this.indexes.add(this.#length, baseOffset, lastOffset, maxTimestamp);
+    this.#seal.add(batch, 0, batch.length, lastOffset, maxTimestamp);
     this.#crc = crc32c(batch, 0, batch.length, this.#crc);
     this.#pending.push(batch);
     this.#pendingBytes += batch.length;
@@ -76,9 +82,11 @@ export class CompactedFile {
     await this.#disk.writeFile(this.#path, position, bytes, { unreferenced: true });
   }
 
-  /** Makes the indexes durable. */
+  /** Makes indexes and seal durable. */
   async finish(): Promise<void> {
-    await this.indexes.save(this.#disk, this.#path.slice(0, -'.log'.length));
+    const stem = this.#path.slice(0, -'.log'.length);
+    await this.indexes.save(this.#disk, stem);
+    await this.#disk.replaceFile(sealPath({ stem }), encodeSeal(this.#seal.seal()));
   }
 
   async remove(): Promise<void> {

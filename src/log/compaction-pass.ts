@@ -191,7 +191,8 @@ export class CompactionPass {
 
   async #compactGroup(group: readonly Segment[], rules: CompactionRules): Promise<void> {
     const name = compactedName(group[0]!);
-    const output = new CompactedFile(this.#ground.disk, this.#log.segments.path(name), name.base, this.#log.options);
+    const { segments, options } = this.#log;
+    const output = new CompactedFile(this.#ground.disk, segments.path(name), segments.identityOf(name), options);
     // What an earlier attempt may have left must not lie behind what is written now.
     await output.remove();
     let result: GroupResult;

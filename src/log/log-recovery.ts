@@ -244,7 +244,10 @@ class LogRecovery {
     await this.#saveIndexes(segment, indexes);
     // What lies in damage may be younger than everything that can be read.
     const maxTimestamp = damaged.length === 0 ? { maxTimestamp: indexes.maxTimestamp } : {};
-    this.#push(segment, length, damaged, { ...this.#timesOf(segment, length), ...maxTimestamp });
+    // A compacted one has its seal, which may know better than a scan whose bytes these are: no checkpoint makes it anew.
+    const keepsSeal = !isLast && segment.compacted !== undefined && damaged.length === 0;
+    const sealed = keepsSeal ? { sealed: true as const } : {};
+    this.#push(segment, length, damaged, { ...this.#timesOf(segment, length), ...maxTimestamp, ...sealed });
     this.#at = { position: length, offset: endOffset, epoch: Math.max(at.epoch, this.#epochs.lastEpoch) };
     if (isLast) this.#lastIndexes = indexes;
   }

@@ -221,8 +221,8 @@ export class LogSegments {
       firstAppend: replaced[0]!.firstAppend,
       lastAppend: replaced.at(-1)!.lastAppend,
       isActive: false,
-      // The next checkpoint does it.
-      sealed: false,
+      // Its indexes and its seal were written with it.
+      sealed: true,
     });
     this.#names.add(logFileName(name));
     const shift = this.list.replace(replaced, segment);
