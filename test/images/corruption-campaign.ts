@@ -1,18 +1,20 @@
 /** Many damages, one after the other from their seed; counted by kind of file, damage and outcome. */
 import { checkDamage, type Lie, OUTCOMES, type Outcome } from './corruption-check.js';
 import { type Recording, recordStore } from './corruption-store.js';
+import { WORKLOAD_KINDS } from './corruption-workloads.js';
 import { DAMAGES, type Damage, type DamageKind, makeDamage } from './damage.js';
 import { FILE_KINDS, type FileKind } from './file-regions.js';
-import { seeded } from './random.js';
+import { type Random, seeded } from './random.js';
 import type { Scratch } from './scratch.js';
 
 /** Stores that are damaged; each case chooses one. */
-const RECORDINGS = 8;
+const RECORDINGS = 3 * WORKLOAD_KINDS;
 const PARALLEL = 4;
 
 export interface CorruptionFailure {
   readonly seed: number;
   readonly number: number;
+  readonly workload: string;
   readonly damage: Damage;
   readonly problems: readonly string[];
 }
@@ -30,6 +32,8 @@ export interface CorruptionOptions {
   readonly cases: number;
   readonly files?: readonly FileKind[];
   readonly damages?: readonly DamageKind[];
+  /** Only stores of this workload. */
+  readonly workload?: string | undefined;
   /** Only the case of this number. */
   readonly number?: number | undefined;
   readonly lie?: Lie;
@@ -79,17 +83,33 @@ export class CorruptionCampaign {
   async #start(fileKind: FileKind, kind: DamageKind, number: number): Promise<boolean> {
     const { seed, scratch, lie } = this.#options;
     const random = seeded(seed, fileKind, kind, number);
-    const recording = await this.#recording(seed + random.below(RECORDINGS));
-    const damage = makeDamage(recording, fileKind, kind, random);
-    if (damage === undefined) return false;
+    const damaged = await this.#damage(fileKind, kind, random);
+    if (damaged === undefined) return false;
+    const { recording, damage } = damaged;
     const checked = checkDamage(recording, damage, scratch, lie).then(({ outcome, problems }) => {
       this.tally.count(damage, outcome, problems.length > 0);
-      if (problems.length > 0) this.tally.failures.push({ seed, number, damage, problems });
+      if (problems.length > 0)
+        this.tally.failures.push({ seed, number, workload: recording.workload.name, damage, problems });
       this.#running.delete(checked);
     });
     this.#running.add(checked);
     if (this.#running.size >= PARALLEL) await Promise.race(this.#running);
     return true;
+  }
+
+  /** Of a recording by chance, or of the next one that has such a file. */
+  async #damage(fileKind: FileKind, kind: DamageKind, random: Random) {
+    const { seed, workload } = this.#options;
+    const first = random.below(RECORDINGS);
+    for (let i = 0; i < RECORDINGS; i++) {
+      const at = (first + i) % RECORDINGS;
+      const recording = await this.#recording(seed + at);
+      if (workload !== undefined && workload !== recording.workload.name) continue;
+      const other = await this.#recording(seed + ((at + WORKLOAD_KINDS) % RECORDINGS));
+      const damage = makeDamage(recording, other, fileKind, kind, random);
+      if (damage !== undefined) return { recording, damage };
+    }
+    return undefined;
   }
 
   #recording(seed: number): Promise<Recording> {
@@ -99,11 +119,11 @@ export class CorruptionCampaign {
   }
 }
 
-export function corruptionFailureText({ seed, number, damage, problems }: CorruptionFailure): string {
+export function corruptionFailureText({ seed, number, workload, damage, problems }: CorruptionFailure): string {
   const { fileKind, kind, path, left, where } = damage;
   const replay = `CORRUPTION_FILE='${fileKind}' CORRUPTION_DAMAGE='${kind}' CORRUPTION_SEED=${seed} CORRUPTION_CASE=${number}`;
   return [
-    `FAILED ${kind} of ${path} (${where}), a store that was ${left}`,
+    `FAILED ${kind} of ${path} (${where}), a store '${workload}' that was ${left}`,
     ...problems.slice(0, 4).map((problem) => `  ${problem}`),
     `  replay: ${replay} npx vitest run test/images/corruption.test.ts`,
   ].join('\n');

@@ -4,25 +4,35 @@
  *
  *   what is read was appended, at its offset, byte for byte
  *   what was acknowledged is there, or its read (or the opening) fails with a typed error that names a file
- *   the log does not end below what was acknowledged, unless damage is reported
+ *   the log ends where it would without the damage; before that only where nothing knew of the damaged bytes but they
+ *   themselves (a relaxed flush, a direct flush without its mark, the end of the journal)
+ *   term, vote and memberships are those that were acknowledged
  *   lookups by timestamp, dedupe and read_committed are right, or fail with a typed error
  *   verify finds what differs in segments that have ended, and nothing else
  *   no byte of a segment that was durable is changed or cut off
  *   an append lands at the end, and opening again shows the same
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { VarveError } from '../../src/errors.js';
 import type { Log, VerifyReport } from '../../src/log/log.js';
 import type { Store } from '../../src/log/partition-store.js';
 import { expectAnswers, expectCommitted } from '../log/producer-answers.js';
 import { producedBatch } from '../log/producer-model.js';
-import { EMBEDDED_LOG, type Files, LOGS, openAt, type Recording, type TrueLog } from './corruption-store.js';
-import { type Damage, isJournalEnd } from './damage.js';
+import { bootOf, openAt, type Recording, recordsIn, type TrueLog } from './corruption-store.js';
+import {
+  bytesOf,
+  configurationText,
+  differences,
+  isLostLink,
+  recordsDiffer,
+  segmentsOf,
+  viewProblem,
+} from './corruption-truth.js';
+import { changedFrom, type Damage, type DamageKind, isJournalEnd } from './damage.js';
 import { DERIVED } from './file-regions.js';
 import type { Scratch } from './scratch.js';
-import { castagnoli } from './stored-batches.js';
-import { type BatchOnDisk, recordsOf, type TrueRecord } from './true-batches.js';
+import type { BatchOnDisk } from './true-batches.js';
 
 export const OUTCOMES = ['served right', 'rebuilt', 'reported', 'typed error', 'documented limit'] as const;
 export type Outcome = (typeof OUTCOMES)[number];
@@ -42,6 +52,8 @@ const CODES: readonly string[] = [
 const ALL = 64 * 1024 * 1024;
 const HANG_MS = 60_000;
 const TIMESTAMPS = 10;
+/** Whole files of batches that check out, in a place that is not theirs. */
+const EXCHANGES: readonly DamageKind[] = ['swap', 'foreign', 'misdirect'];
 
 /** For tests of this test: what a store that lies would do. */
 export interface Lie {
@@ -57,11 +69,11 @@ export async function checkDamage(
   scratch: Scratch,
   lie: Lie = {},
 ): Promise<Verdict> {
-  const files = new Map(recording.left[damage.left]);
-  if (damage.bytes === undefined) files.delete(damage.path);
-  else files.set(damage.path, damage.bytes);
-  const directory = scratch.directory(files);
-  const check = new Check(recording, damage, directory, files, lie);
+  const directory = scratch.directory(damage.files);
+  const elsewhere = scratch.directory();
+  placeLink(damage, directory, elsewhere);
+  if (damage.isUnreadable) chmodSync(join(directory, damage.path), 0);
+  const check = new Check(recording, damage, directory, lie);
   let timer: NodeJS.Timeout | undefined;
   const hang = new Promise<string>((resolve) => {
     timer = setTimeout(() => resolve(`it hangs while ${check.doing}`), HANG_MS);
@@ -70,7 +82,17 @@ export async function checkDamage(
   clearTimeout(timer);
   if (ended !== undefined) check.problems.push(ended);
   scratch.remove(directory);
+  scratch.remove(elsewhere);
   return { outcome: check.outcome(), problems: check.problems };
+}
+
+function placeLink({ link, path }: Damage, directory: string, elsewhere: string): void {
+  if (link === undefined) return;
+  const place = join(directory, path.replace(/\/$/, ''));
+  const target = link === 'to itself' ? place : join(elsewhere, 'target');
+  if (link === 'elsewhere') renameSync(place, target);
+  else rmSync(place, { recursive: true });
+  symlinkSync(target, place);
 }
 
 /** What an opening showed of a log: its end, and per batch how reading it went. */
@@ -85,20 +107,22 @@ class Check {
   readonly #recording: Recording;
   readonly #damage: Damage;
   readonly #directory: string;
-  /** As it was given to the store. */
-  readonly #files: Files;
   readonly #lie: Lie;
   readonly #isLimit: boolean;
+  /** Per log, where it ended when it was first opened: behind that is what was appended here. */
+  readonly #ends = new Map<string, number>();
+  /** Segments in which damage was found, by log and base offset. */
+  readonly #reported = new Set<string>();
   #hasErrors = false;
   #hasReports = false;
   #usesLimit = false;
   #isRebuilt = false;
+  #refusal = '';
 
-  constructor(recording: Recording, damage: Damage, directory: string, files: Files, lie: Lie) {
+  constructor(recording: Recording, damage: Damage, directory: string, lie: Lie) {
     this.#recording = recording;
     this.#damage = damage;
     this.#directory = directory;
-    this.#files = files;
     this.#lie = lie;
     this.#isLimit = isJournalEnd(damage, recording);
   }
@@ -134,10 +158,13 @@ class Check {
 
   /** Undefined: it was refused, with an error that says what is wrong. */
   async #open(): Promise<Store | undefined> {
+    const { workload, now } = this.#recording;
+    const { left } = this.#damage;
     try {
-      return await openAt(this.#directory, 'first boot', () => this.#recording.now);
+      return await openAt(this.#directory, bootOf(left), workload, () => now);
     } catch (error) {
       this.#expectTyped(error);
+      this.#refusal = (error as Error).message;
       return undefined;
     }
   }
@@ -190,24 +217,56 @@ class Check {
 
   #checkEnds(log: Log, truth: TrueLog): void {
     const { name } = truth.spec;
+    const { end } = log;
+    const least = this.#leastEnd(truth);
+    this.#ends.set(name, Math.min(end, truth.end));
     if (log.recovery.damaged.length > 0) this.#hasReports = true;
-    if (log.end > truth.end) this.problems.push(`${name}: ends at ${log.end}, ${truth.end} was appended`);
-    if (log.end < truth.end && log.recovery.damaged.length === 0) {
-      this.#missing(
-        `${name}: ends at ${log.end}, below ${truth.end}, which was acknowledged: ${text(log.recovery.cuts)}`,
-      );
+    if (end > truth.end) this.problems.push(`${name}: ends at ${end}, ${truth.end} was appended`);
+    else if (end !== truth.start && !truth.batches.some((batch) => batch.end === end)) {
+      this.problems.push(`${name}: ends at ${end}, inside a batch`);
     }
+    if (end < least) {
+      this.#missing(`${name}: ends at ${end}, below ${least}, which was there: ${text(log.recovery.cuts)}`);
+    } else if (end < truth.ends[this.#damage.left]) this.#usesLimit = true;
     if (log.start !== truth.start) this.#missing(`${name}: starts at ${log.start} instead of ${truth.start}`);
     const { term, vote } = log.hardState;
-    if (term !== truth.term || vote !== truth.vote) {
+    // Batches of a later term are on disk before the term is; nobody voted in it.
+    const lastEpoch = truth.batches.findLast((batch) => batch.end <= end)?.epoch ?? -1;
+    const isOfBatches = lastEpoch > truth.term && term === lastEpoch && vote === 0;
+    if (!isOfBatches && (term !== truth.term || vote !== truth.vote)) {
       this.#missing(`${name}: term ${term}, vote ${vote} instead of ${truth.term}, ${truth.vote}`);
     }
+    const wanted = truth.configurations.filter(({ offset }) => offset < end).map(configurationText);
+    const found = log.configurations.map(configurationText);
+    if (found.join() !== wanted.join()) this.#missing(`${name}: memberships ${found.join()}, not ${wanted.join()}`);
+  }
+
+  /** Where the log must end: damage may take what nobody knows of but the segment, from the damaged batch on. */
+  #leastEnd(truth: TrueLog): number {
+    const { left } = this.#damage;
+    const known = truth.known[left];
+    let least = truth.ends[left];
+    for (const { path, front, batches } of segmentsOf(this.#recording, this.#damage, truth)) {
+      const first = changedFrom(this.#damage, this.#recording, path);
+      let at = front.length;
+      for (const { base, end, raw } of batches) {
+        at += raw.length;
+        if (first >= 0 && first < at && end > known) least = Math.min(least, Math.max(base, known));
+      }
+    }
+    return least;
+  }
+
+  /** As far as the log went when it was opened. */
+  #batchesOf(truth: TrueLog): readonly BatchOnDisk[] {
+    const end = this.#ends.get(truth.spec.name) ?? truth.end;
+    return truth.batches.filter((batch) => batch.end <= end);
   }
 
   async #read(log: Log, truth: TrueLog, isVerified = false): Promise<Seen> {
     const batches: string[] = [];
-    for (const batch of truth.batches) batches.push(await this.#readBatch(log, truth, batch, isVerified));
-    await this.#readAll(log, truth);
+    for (const batch of this.#batchesOf(truth)) batches.push(await this.#readBatch(log, truth, batch, isVerified));
+    await this.#readAll(log, truth, isVerified);
     return { end: log.end, batches };
   }
 
@@ -226,7 +285,7 @@ class Check {
     );
     if (views !== undefined) {
       const problem = viewProblem(Buffer.concat(views.views), batch, isVerified && isEnded(log, batch));
-      if (problem !== undefined) this.problems.push(`${where}: ${problem}`);
+      if (problem !== undefined) this.#wrong(truth, batch, isVerified, `${where}: ${problem}`);
     }
     const read = await this.#typed(
       () => log.read(offset, { maxBytes: 1 }),
@@ -235,34 +294,65 @@ class Check {
       },
     );
     if (read !== undefined) {
-      const wanted = recordsOf(batch).filter((record) => record.offset >= truth.start);
-      const difference = recordsDiffer(read.records, wanted);
-      if (difference !== undefined) this.problems.push(`${where}: ${difference}`);
-      if (read.nextOffset !== batch.end) this.problems.push(`${where}: reading goes on at ${read.nextOffset}`);
+      const difference = recordsDiffer(read.records, recordsIn(truth, batch));
+      if (difference !== undefined) this.#wrong(truth, batch, isVerified, `${where}: ${difference}`);
+      if (read.nextOffset !== batch.end) {
+        this.#wrong(truth, batch, isVerified, `${where}: reading goes on at ${read.nextOffset}`);
+      }
     }
     if (code === 'right') this.#hasErrors = before;
     return code;
   }
 
   /** In large pieces, as consumers do, from each place that can be read. */
-  async #readAll(log: Log, truth: TrueLog): Promise<void> {
+  async #readAll(log: Log, truth: TrueLog, isVerified: boolean): Promise<void> {
+    const end = this.#ends.get(truth.spec.name) ?? truth.end;
     for (let offset = truth.start; offset < log.end; ) {
       const read = await this.#typed(() => log.read(offset, { maxBytes: ALL }));
       const next = read?.nextOffset ?? truth.batches.find((batch) => batch.end > offset)?.end ?? log.end;
       if (read !== undefined) {
-        const wanted = [...truth.records.values()].filter((record) => record.offset >= offset && record.offset < next);
+        const to = Math.min(next, end);
+        const wanted = [...truth.records.values()].filter((record) => record.offset >= offset && record.offset < to);
         // Behind them is what was appended after the damage.
-        const known = read.records.filter((record) => record.offset < truth.end);
+        const known = read.records.filter((record) => record.offset < end);
         const difference = recordsDiffer(known, wanted);
-        if (difference !== undefined) this.problems.push(`${truth.spec.name}, read from ${offset}: ${difference}`);
+        const foreign = truth.batches.find((batch) => {
+          return batch.end > offset && batch.base < next && this.#mayBeForeign(truth, batch, isVerified);
+        });
+        const what = `${truth.spec.name}, read from ${offset}: ${difference}`;
+        if (difference !== undefined) this.#wrong(truth, foreign, isVerified, what);
       }
       if (next <= offset) throw new Error(`reading at ${offset} got nowhere`);
       offset = next;
     }
   }
 
+  /** Wrong, unless it may come from a segment that is another's. */
+  #wrong(truth: TrueLog, batch: BatchOnDisk | undefined, isVerified: boolean, what: string): void {
+    if (batch !== undefined && this.#mayBeForeign(truth, batch, isVerified)) this.#usesLimit = true;
+    else this.problems.push(what);
+  }
+
+  /**
+   * The documented limit: a segment in whose place a whole other one stands. Its batches check out; only the seal knows, so
+   * `verify` does. Nobody does of the segment that is appended to, nor of the batches beside damage, which spoils the seal.
+   */
+  #mayBeForeign(truth: TrueLog, batch: BatchOnDisk, isVerified: boolean): boolean {
+    if (!EXCHANGES.includes(this.#damage.kind)) return false;
+    return segmentsOf(this.#recording, this.#damage, truth).some(({ path, base, batches }) => {
+      const isEnd = batches.at(-1)!.end >= truth.ends[this.#damage.left];
+      const isKnown = isVerified && !isEnd && !this.#reported.has(`${truth.spec.name} ${base}`);
+      const isOf = batches.some((each) => each.base === batch.base);
+      return isOf && !isKnown && changedFrom(this.#damage, this.#recording, path) >= 0;
+    });
+  }
+
+  #hasForeign(truth: TrueLog): boolean {
+    return truth.batches.some((batch) => this.#mayBeForeign(truth, batch, false));
+  }
+
   async #checkLookups(log: Log, truth: TrueLog, seen: Seen): Promise<void> {
-    if (log.end < truth.end) return;
+    if (log.end < truth.end || this.#hasForeign(truth)) return;
     const records = [...truth.records.values()];
     for (let i = 0; i <= TIMESTAMPS; i++) {
       const { timestamp } = records[Math.floor(((records.length - 1) * i) / TIMESTAMPS)]!;
@@ -279,14 +369,15 @@ class Check {
   }
 
   async #checkProducers(log: Log, truth: TrueLog, seen: Seen): Promise<void> {
-    if (log.end < truth.end || truth.spec === EMBEDDED_LOG) return;
+    if (log.end < truth.end || truth.producers === undefined || this.#hasForeign(truth)) return;
     // What was only in a batch that is damaged, nobody can know.
     if (!seen.batches.every((each) => each === 'right')) {
       await this.#typed(() => log.read(log.start, { maxBytes: ALL, isolation: 'read_committed' }));
       return;
     }
-    expectAnswers(log, truth.producers);
-    await this.#typed(() => expectCommitted(log, truth.producers));
+    const { producers } = truth;
+    expectAnswers(log, producers);
+    await this.#typed(() => expectCommitted(log, producers));
   }
 
   /** Of the segments that have ended: what differs on disk is found, and nothing else is. */
@@ -294,18 +385,22 @@ class Check {
     const { name } = truth.spec;
     const found = [...report.damaged, ...log.recovery.damaged];
     if (report.damaged.length > 0) this.#hasReports = true;
-    for (const { path, base, batches } of segmentsOf(this.#recording.left[this.#damage.left], truth)) {
+    const ended = this.#ends.get(name)!;
+    for (const segment of segmentsOf(this.#recording, this.#damage, truth)) {
+      const { path, base } = segment;
       const ranges = found.filter(({ segmentBaseOffset }) => segmentBaseOffset === base);
-      const isLast = batches.at(-1)!.end >= truth.end;
+      const isLast = segment.batches.at(-1)!.end >= ended;
       const now = this.#onDisk(path);
-      const right = Buffer.concat(batches.map(({ raw }) => raw));
+      const right = bytesOf(segment, ended);
       const wrong = differences(right, now);
       const missed = wrong.find(
         (at) => !ranges.some(({ position, endPosition }) => position <= at && at < endPosition),
       );
-      if (missed !== undefined && !isLast)
+      for (const { segmentBaseOffset } of ranges) this.#reported.add(`${name} ${segmentBaseOffset}`);
+      const isSaid = EXCHANGES.includes(this.#damage.kind) && ranges.length > 0;
+      if (missed !== undefined && !isLast && !isSaid)
         this.problems.push(`${name}: verify does not find byte ${missed} of ${path}`);
-      const isSeal = this.#damage.path === path.replace('.log', '.seal');
+      const isSeal = changedFrom(this.#damage, this.#recording, path.replace('.log', '.seal')) >= 0;
       if (wrong.length === 0 && ranges.length > 0 && !isSeal) {
         this.problems.push(`${name}: ${path} is as it was, and said to be damaged: ${text(ranges)}`);
       }
@@ -315,7 +410,7 @@ class Check {
   async #append(log: Log, truth: TrueLog): Promise<number> {
     const { end } = log;
     const appended = await this.#typed(async () => {
-      if (truth.spec === EMBEDDED_LOG) return log.append([{ value: 'behind the damage' }]);
+      if (!truth.spec.options.replicated) return log.append([{ key: 'key', value: 'behind the damage' }]);
       const batch = producedBatch({ producerId: 99, epoch: 0, sequence: 0, count: 1 });
       const range = log.appendProduced(batch, 0, batch.length, Math.max(log.lastEpoch, truth.term));
       await log.flush();
@@ -329,16 +424,20 @@ class Check {
 
   /** Bytes of segments that were durable are as they were given, or as they ought to be: the journal has healed them. */
   #checkFiles(): void {
+    const { files } = this.#damage;
     for (const truth of this.#recording.logs) {
-      for (const { path, batches } of segmentsOf(this.#recording.left[this.#damage.left], truth)) {
-        const given = this.#files.get(path);
-        if (given === undefined) continue;
+      const ended = this.#ends.get(truth.spec.name) ?? this.#leastEnd(truth);
+      for (const segment of segmentsOf(this.#recording, this.#damage, truth)) {
+        const { path } = segment;
+        const given = files.get(path);
+        if (given === undefined || isLostLink(this.#damage, path)) continue;
+        const right = bytesOf(segment, ended);
+        if (right.length === 0) continue;
         if (!existsSync(join(this.#directory, path))) {
           this.problems.push(`${path} is gone`);
           continue;
         }
         const now = this.#onDisk(path);
-        const right = Buffer.concat(batches.map(({ raw }) => raw));
         const length = Math.min(right.length, given.length);
         if (now.length < length) this.problems.push(`${path} was cut off at ${now.length}, from ${given.length}`);
         for (let i = 0; i < Math.min(length, now.length); i++) {
@@ -348,7 +447,8 @@ class Check {
         }
       }
     }
-    const { path, bytes, fileKind } = this.#damage;
+    const { path, fileKind } = this.#damage;
+    const bytes = files.get(path);
     const isThere = existsSync(join(this.#directory, path));
     const isAsGiven = isThere ? bytes?.equals(this.#onDisk(path)) : bytes === undefined;
     this.#isRebuilt = DERIVED.includes(fileKind) && !isAsGiven;
@@ -357,7 +457,7 @@ class Check {
   async #opensTheSame(before: ReadonlyMap<string, Seen>): Promise<void> {
     const store = await this.#open();
     if (store === undefined) {
-      this.problems.push('it was opened once, and is refused now');
+      this.problems.push(`it was opened once, and is refused now: ${this.#refusal}`);
       return;
     }
     for (const truth of this.#recording.logs) {
@@ -397,9 +497,12 @@ class Check {
       this.problems.push(`${this.doing}: ${code}: ${message} ${stack?.split('\n').slice(1, 4).join(' ')}`);
       return;
     }
-    const names = [...this.#recording.left[this.#damage.left].keys()].map((path) => path.replace(/^.*\/(?=.)/, ''));
+    const { left, files, path } = this.#damage;
+    const paths = [path, ...files.keys(), ...this.#recording.left[left].keys()];
+    const names = paths.map((name) => name.replace(/^.*\/(?=.)/, '').replace(/\/$/, ''));
+    const { logs } = this.#recording.workload;
     const isNamed =
-      names.some((name) => message.includes(name)) || LOGS.some(({ name }) => message.includes(`${name}-0`));
+      names.some((name) => message.includes(name)) || logs.some(({ name }) => message.includes(`${name}-0`));
     if (!isNamed) this.problems.push(`${this.doing}: ${error.code} names no file: ${message}`);
   }
 
@@ -418,68 +521,9 @@ class Check {
   }
 }
 
-interface TrueSegment {
-  readonly path: string;
-  readonly base: number;
-  readonly batches: readonly BatchOnDisk[];
-}
-
-/** The files that hold the log's batches in the undamaged directory; found by their bytes. */
-function segmentsOf(files: Files, truth: TrueLog): TrueSegment[] {
-  const found: TrueSegment[] = [];
-  const prefix = `${truth.spec.name}-0.`;
-  const logs = [...files].filter(([path]) => path.startsWith(prefix) && path.endsWith('.log'));
-  for (const [path, bytes] of logs) {
-    const base = Number(path.slice(path.lastIndexOf('/') + 1).split('.')[0]);
-    const batches: BatchOnDisk[] = [];
-    let at = 0;
-    let next = truth.batches.findIndex((batch) => batch.base === base);
-    for (let batch = truth.batches[next]; next >= 0 && batch !== undefined; batch = truth.batches[++next]) {
-      if (!bytes.subarray(at, at + batch.raw.length).equals(batch.raw)) break;
-      batches.push(batch);
-      at += batch.raw.length;
-    }
-    if (batches.length > 0) found.push({ path, base, batches });
-  }
-  return found;
-}
-
 function isEnded(log: Log, batch: BatchOnDisk): boolean {
   const bases = log.recovery.durableMark?.segmentBaseOffset ?? 0;
   return batch.end <= bases;
-}
-
-/** Consumers check the CRC; what it does not cover must be right all the same. */
-function viewProblem(view: Buffer, batch: BatchOnDisk, isVerified: boolean): string | undefined {
-  if (view.equals(batch.raw)) return undefined;
-  if (isVerified) return 'a view of other bytes, after verify';
-  const size = view.length < 61 ? 0 : view.readInt32BE(8) + 12;
-  const isWhole = size === view.length && view.readUInt32BE(17) === castagnoli(view, 21, view.length);
-  if (!isWhole) return undefined;
-  const isEpoch =
-    view.subarray(0, 12).equals(batch.raw.subarray(0, 12)) && view.subarray(16).equals(batch.raw.subarray(16));
-  return isEpoch ? undefined : 'a view that checks out, of other bytes';
-}
-
-function recordsDiffer(found: readonly TrueRecord[], wanted: readonly TrueRecord[]): string | undefined {
-  if (found.length !== wanted.length) return `${found.length} records instead of ${wanted.length}`;
-  const at = found.findIndex((record, i) => !sameRecord(record, wanted[i]!));
-  if (at < 0) return undefined;
-  return `record ${found[at]!.offset} (${found[at]!.timestamp}) is not ${wanted[at]!.offset} (${wanted[at]!.timestamp})`;
-}
-
-function sameRecord(a: TrueRecord, b: TrueRecord): boolean {
-  return a.offset === b.offset && a.timestamp === b.timestamp && sameBytes(a.key, b.key) && sameBytes(a.value, b.value);
-}
-
-function sameBytes(a: Buffer | null, b: Buffer | null): boolean {
-  return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
-}
-
-function differences(right: Buffer, now: Buffer): number[] {
-  const at: number[] = [];
-  for (let i = 0; i < right.length; i++) if (right[i] !== now[i]) at.push(i);
-  return at;
 }
 
 function text(value: unknown): string {

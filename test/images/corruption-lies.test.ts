@@ -77,7 +77,7 @@ const lies: readonly KnownLie[] = [
     what: 'recovery cuts a segment off below the durable mark',
     file: 'log (sealed)',
     damage: 'bit',
-    lie: { afterClose: (directory, { path, first }) => truncateSync(join(directory, path), first) },
+    lie: { afterClose: (directory, { path }) => truncateSync(join(directory, path), 61) },
   },
   {
     what: 'recovery ends the log at damage, and calls it a torn write',

@@ -1,60 +1,54 @@
 /**
- * A store whose directory is to be damaged: what was asked of it, what it acknowledged, and its files after kill -9 and after
- * a clean close. Every kind of file is there, with sealed and active segments, epochs, a truncation, deleted records,
- * producers, aborted transactions. Segments are rolled by a clock of the workload's own, so that they are small.
+ * A store whose directory is to be damaged: what was asked of it, what it acknowledged, and its files after a clean close,
+ * after kill -9, and after a power cut. What each store is given: corruption-workloads.ts.
  */
 import { openDisk } from '../../src/disk/native-disk.js';
-import type { Log } from '../../src/log/log.js';
-import type { StoreOptions } from '../../src/log/options.js';
+import { Trace, type TraceEvent } from '../../src/disk/trace.js';
+import type { Configuration, Log } from '../../src/log/log.js';
 import { Store } from '../../src/log/partition-store.js';
-import { BatchBuilder } from '../../src/record/batch-builder.js';
 import { modelOf } from '../log/producer-answers.js';
-import { type ProducerModel, producedBatch } from '../log/producer-model.js';
-import { type Random, seeded } from './random.js';
+import type { ProducerModel } from '../log/producer-model.js';
+import { cacheOf } from './campaign.js';
+import { type CorruptionWorkload, corruptionWorkload, type Work } from './corruption-workloads.js';
+import { DiskModel } from './disk-model.js';
+import { type ImageKind, makeImage } from './image-kinds.js';
+import { journalledEnds } from './journal-groups.js';
+import { seeded } from './random.js';
 import { imageOf, type Scratch } from './scratch.js';
 import { type BatchOnDisk, recordsOf, splitBatches, type TrueRecord } from './true-batches.js';
-import { type LogSpec, logSpec } from './workbench.js';
+import type { LogSpec } from './workbench.js';
 
-const KIB = 1024;
-const SEGMENT_MS = 60_000;
-const BEGIN = 1_700_000_000_000;
-const ROUNDS = 7;
-const REOPENED_AFTER = 4;
-const ALL = 64 * KIB * KIB;
+const ALL = 64 * 1024 * 1024;
+const LOG_END_KINDS = ['none', 'none', 'pages', 'ext4'] as const satisfies readonly ImageKind[];
 
-export const OPTIONS: Partial<StoreOptions> = {
-  create: true,
-  clusterId: 'corruption',
-  nodeId: 1,
-  journalFileBytes: 64 * KIB,
-  journalMaxBytes: 16 * KIB * KIB,
-  reserveBytes: 64 * KIB,
-  checkpointIntervalMs: 3_600_000,
-};
+/** 'killed': everything that was written is there; 'cut': what was not synced is there by chance, or not. */
+export const LEFT = ['closed', 'killed', 'cut'] as const;
+export type Left = (typeof LEFT)[number];
+export type Files = ReadonlyMap<string, Buffer>;
 
-const LONG_MS = 365 * 24 * 3_600_000;
-const common = { segmentMs: SEGMENT_MS, indexIntervalBytes: 512, producerIdExpirationMs: LONG_MS };
-export const PRODUCERS_LOG = logSpec('t', common);
-export const EMBEDDED_LOG = logSpec('e', { ...common, replicated: false });
-export const LOGS: readonly LogSpec[] = [PRODUCERS_LOG, EMBEDDED_LOG];
-
-/** What a log held, everything of it acknowledged as durable. */
+/** What a log held. */
 export interface TrueLog {
   readonly spec: LogSpec;
   readonly start: number;
   readonly end: number;
+  /** Acknowledged as durable when the store was killed. */
+  readonly promised: number;
   readonly term: number;
   readonly vote: number;
   readonly batches: readonly BatchOnDisk[];
   readonly records: ReadonlyMap<number, TrueRecord>;
-  readonly producers: ProducerModel;
+  readonly configurations: readonly Configuration[];
+  /** Undefined for a log without producers. */
+  readonly producers: ProducerModel | undefined;
+  /** Where it ends when the undamaged files are opened. */
+  readonly ends: Readonly<Record<Left, number>>;
+  /** Up to where checkpoint and journal know of it: damage to a segment behind that looks like a torn write. */
+  readonly known: Readonly<Record<Left, number>>;
 }
-
-export type Left = 'closed' | 'killed';
-export type Files = ReadonlyMap<string, Buffer>;
 
 export interface Recording {
   readonly seed: number;
+  readonly workload: CorruptionWorkload;
   readonly logs: readonly TrueLog[];
   readonly left: Readonly<Record<Left, Files>>;
   /** The directory at earlier moments, oldest first. */
@@ -63,154 +57,131 @@ export interface Recording {
   readonly now: number;
 }
 
-export async function openAt(root: string, bootId: string, now: () => number): Promise<Store> {
-  const disk = await openDisk(root);
-  return Store.open({ disk, path: root, bootId, now }, OPTIONS);
+export function bootOf(left: Left): string {
+  return left === 'cut' ? 'second boot' : 'first boot';
 }
 
-export async function openLogs(store: Store): Promise<Map<string, Log>> {
-  const logs = new Map<string, Log>();
-  for (const { name, options } of LOGS) logs.set(name, await store.openLog(name, 0, options));
-  return logs;
+export async function openAt(
+  root: string,
+  bootId: string,
+  { options }: CorruptionWorkload,
+  now: () => number,
+  trace?: Trace,
+): Promise<Store> {
+  const disk = await openDisk(root, { trace });
+  return Store.open({ disk, path: root, bootId, now }, options);
 }
 
+/** Records of the batch that are still there. */
+export function recordsIn({ records, start }: TrueLog, { base, end }: BatchOnDisk): TrueRecord[] {
+  return Array.from({ length: end - base }, (_, i) => base + i)
+    .filter((offset) => offset >= start)
+    .map((offset) => records.get(offset))
+    .filter((record) => record !== undefined);
+}
+
+/** Of the workload that the seed stands for. */
 export async function recordStore(scratch: Scratch, seed: number): Promise<Recording> {
+  const workload = corruptionWorkload(seed);
   const directory = scratch.directory();
-  const work = new Work(directory, seed);
+  const work = workload.begin(workload.logs, seeded(seed, 'corruption', workload.name));
+  const model = new DiskModel(new Map());
   const older: Files[] = [];
-  await work.open();
-  for (let round = 0; round < ROUNDS; round++) {
+  let trace = new Trace();
+  const open = async (): Promise<void> => {
+    trace = new Trace();
+    const store = await openAt(directory, 'first boot', workload, () => work.now, trace);
+    await work.useStore(store);
+  };
+  await open();
+  for (let round = 0; round < workload.rounds; round++) {
     await work.round(round);
-    if (round === REOPENED_AFTER) {
-      await work.close();
+    if (round === workload.reopenedAfter) {
+      await work.store.close();
+      applyTo(model, trace.take());
+      model.nextTrace();
       older.push(imageOf(directory));
-      await work.open();
-    } else if (round < ROUNDS - 1) {
+      await open();
+    } else if (round < workload.rounds - 1) {
       older.push(imageOf(directory));
     }
   }
-  const logs = work.truth();
-  const killed = withLock(imageOf(directory));
-  await work.close();
-  const closed = withLock(imageOf(directory));
+  const promised = new Map(workload.logs.map(({ name }) => [name, work.log(name).durable]));
+  applyTo(model, trace.take());
+  const random = seeded(seed, 'corruption', 'cut');
+  const kind = LOG_END_KINDS[random.below(LOG_END_KINDS.length)]!;
+  const cut = makeImage(model, kind, random) ?? makeImage(model, 'all', random)!;
+  const killed = cacheOf(model);
+  const truths = await truthOf(work, workload);
+  await work.store.close();
+  const left = { killed: withLock(killed), cut: withLock(cut), closed: withLock(imageOf(directory)) };
   scratch.remove(directory);
-  return { seed, logs, left: { killed, closed }, older, now: work.now };
+  const logs = await withEnds(scratch, workload, truths, promised, left, work.now);
+  return { seed, workload, logs, left, older, now: work.now };
 }
 
-function withLock(files: Map<string, Buffer>): Files {
-  return files.set('LOCK', Buffer.alloc(0));
+function applyTo(model: DiskModel, events: readonly TraceEvent[]): void {
+  for (const event of events) model.apply(event);
 }
 
-class Work {
-  now = BEGIN;
-  readonly #directory: string;
-  readonly #random: Random;
-  #store!: Store;
-  #t!: Log;
-  #e!: Log;
-  #epoch = 0;
-  readonly #sequences = [0, 0, 0];
+function withLock(files: Files): Files {
+  return new Map(files).set('LOCK', Buffer.alloc(0));
+}
 
-  constructor(directory: string, seed: number) {
-    this.#directory = directory;
-    this.#random = seeded(seed, 'corruption');
-  }
+type Truth = Omit<TrueLog, 'promised' | 'ends' | 'known'>;
 
-  async open(): Promise<void> {
-    this.#store = await openAt(this.#directory, 'first boot', () => this.now);
-    const logs = await openLogs(this.#store);
-    this.#t = logs.get('t')!;
-    this.#e = logs.get('e')!;
-    this.#t.advanceHighWatermark(this.#t.end);
-  }
-
-  close(): Promise<void> {
-    return this.#store.close();
-  }
-
-  truth(): TrueLog[] {
-    return LOGS.map((spec) => {
-      const log = spec === PRODUCERS_LOG ? this.#t : this.#e;
+async function truthOf(work: Work, { logs }: CorruptionWorkload): Promise<Truth[]> {
+  return Promise.all(
+    logs.map(async (spec) => {
+      const log = work.log(spec.name);
       const { views } = log.viewsFrom(log.start, ALL, 'end');
       const batches = splitBatches(Buffer.concat(views));
-      if (batches.at(-1)!.end !== log.end || log.durable !== log.end) throw new Error(`${spec.name} is not complete`);
+      if (batches.at(-1)!.end !== log.end) throw new Error(`${spec.name} is not complete`);
+      const given = work.given.get(spec.name);
+      const found = given === undefined ? batches.flatMap(recordsOf) : await shownOf(log, given);
       const records = new Map<number, TrueRecord>();
-      for (const record of batches.flatMap(recordsOf))
-        if (record.offset >= log.start) records.set(record.offset, record);
+      for (const record of found) if (record.offset >= log.start) records.set(record.offset, record);
       const { term, vote } = log.hardState;
-      return { spec, start: log.start, end: log.end, term, vote, batches, records, producers: modelOf(log) };
-    });
-  }
+      const { start, end, configurations } = log;
+      const producers = work.producing.has(spec.name) ? modelOf(log) : undefined;
+      return { spec, start, end, term, vote, batches, records, configurations, producers };
+    }),
+  );
+}
 
-  async round(round: number): Promise<void> {
-    const random = this.#random;
-    if (round === 2 || round === 5) await this.#beginEpoch();
-    for (let i = 0; i < 5; i++) {
-      this.now += 1 + random.below(50);
-      await this.#produce(i % 3, round);
-      await this.#appendEmbedded();
+/** What compaction has left of the records that were given. Which ones it may take is test/log's business. */
+async function shownOf(log: Log, given: ReadonlyMap<number, TrueRecord>): Promise<TrueRecord[]> {
+  const { records } = await log.read(log.start, { maxBytes: ALL });
+  return records.map(({ offset }) => given.get(offset)!);
+}
+
+/** Opens the undamaged files: all of it must be there, or after a power cut what was promised. */
+async function withEnds(
+  scratch: Scratch,
+  workload: CorruptionWorkload,
+  truths: readonly Truth[],
+  promised: ReadonlyMap<string, number>,
+  left: Readonly<Record<Left, Files>>,
+  now: number,
+): Promise<TrueLog[]> {
+  const ends = { closed: new Map<string, number>(), killed: new Map<string, number>(), cut: new Map<string, number>() };
+  for (const how of LEFT) {
+    const directory = scratch.directory(left[how]);
+    const store = await openAt(directory, bootOf(how), workload, () => now);
+    for (const { name, options } of workload.logs) {
+      ends[how].set(name, (await store.openLog(name, 0, options)).end);
     }
-    if (round === 1) this.#truncateAgain();
-    await this.#commit();
-    if (round === 3) await this.#e.deleteBefore(Math.floor(this.#e.end / 3));
-    if (round === 3) await this.#t.deleteBefore(2 + random.below(5));
-    const hasEnded = round < REOPENED_AFTER || (round === 5 && this.#random.below(2) === 0);
-    if (hasEnded) this.now += 2 * SEGMENT_MS;
-    if (round < REOPENED_AFTER) await this.#store.checkpoint();
+    await store.close();
+    scratch.remove(directory);
   }
-
-  async #produce(producerId: number, round: number): Promise<void> {
-    const random = this.#random;
-    const transactional = producerId > 0;
-    const count = 1 + random.below(4);
-    const bytes = random.below(6) === 0 ? 3000 + random.below(6000) : 1 + random.below(400);
-    const sequence = this.#sequences[producerId]!;
-    this.#sequences[producerId]! += count;
-    const timestamp = this.now;
-    this.#store_(producedBatch({ producerId, epoch: 0, sequence, count, transactional, bytes, timestamp }));
-    // The last round leaves a transaction open.
-    if (transactional && (random.below(2) === 0 || round === 0)) {
-      this.#t.appendMarker(producerId, 0, random.below(3) === 0 ? 'commit' : 'abort', 0);
+  return truths.map((truth) => {
+    const { name } = truth.spec;
+    const of = (each: (how: Left) => number) => ({ closed: each('closed'), killed: each('killed'), cut: each('cut') });
+    const least = promised.get(name)!;
+    const found = of((how) => ends[how].get(name)!);
+    if (found.closed !== truth.end || found.killed !== truth.end || found.cut < least || found.cut > truth.end) {
+      throw new Error(`${name}: undamaged, ends at ${JSON.stringify(found)}; ${truth.end} appended, ${least} durable`);
     }
-    if (random.below(2) === 0) await this.#t.flush();
-  }
-
-  #store_(batch: Buffer): void {
-    this.#t.appendProduced(batch, 0, batch.length, this.#epoch);
-  }
-
-  async #appendEmbedded(): Promise<void> {
-    const random = this.#random;
-    const records = Array.from({ length: 1 + random.below(3) }, (_, i) => ({
-      key: `key ${random.below(10)}`,
-      value: Buffer.alloc(1 + random.below(i === 0 ? 900 : 40), `value ${random.below(1e9)} `),
-      timestamp: this.now - random.below(30),
-    }));
-    await this.#e.append(records);
-  }
-
-  async #beginEpoch(): Promise<void> {
-    this.#epoch++;
-    const vote = 1 + this.#random.below(3);
-    await new Promise<void>((resolve) => this.#t.saveHardState({ term: this.#epoch, vote }, resolve));
-  }
-
-  /** What was not committed yet is replaced, in a segment of its own. */
-  #truncateAgain(): void {
-    const to = this.#t.end;
-    const batch = (value: string): Buffer => {
-      const builder = new BatchBuilder();
-      builder.append(this.now, null, value);
-      return Buffer.from(builder.finish());
-    };
-    this.#store_(batch('to be cut off'));
-    this.#t.truncate(to);
-    this.#store_(batch('in its place'));
-  }
-
-  async #commit(): Promise<void> {
-    await this.#t.flush();
-    this.#t.advanceHighWatermark(this.#t.end);
-    await this.#e.flush();
-  }
+    return { ...truth, promised: least, ends: found, known: of((how) => journalledEnds(left[how], name)) };
+  });
 }

@@ -3,31 +3,50 @@
  * damage hits every kind, however few bytes it has.
  */
 import type { Files } from './corruption-store.js';
+import {
+  checkpointOf,
+  FILE_END,
+  GROUP_HEADER,
+  groupsOf,
+  JOURNAL_BLOCK,
+  journalFiles,
+  RECORD_HEADER,
+} from './journal-groups.js';
 import type { Random } from './random.js';
 
 export const FILE_KINDS = [
   'log (sealed)',
   'log (active)',
+  'log (compacted)',
   'index',
   'timeindex',
   'seal',
   'snapshot',
   'txnindex',
   'epochs',
-  'wal',
+  'wal (first)',
+  'wal (middle)',
+  'wal (last)',
+  'wal (spare)',
   'checkpoint',
   'checkpoint.previous',
   'meta.json',
   'clean',
   'reserve',
   'LOCK',
+  'partition directory',
+  'journal directory',
 ] as const;
 export type FileKind = (typeof FILE_KINDS)[number];
+
+/** Their paths end with '/'. */
+export function isDirectory(kind: FileKind): boolean {
+  return kind.endsWith('directory');
+}
 
 /** Files that can be made anew from others. */
 export const DERIVED: readonly FileKind[] = ['index', 'timeindex', 'seal', 'snapshot', 'txnindex', 'epochs'];
 
-const JOURNAL_BLOCK = 4096;
 const BATCH_FIELDS = [
   ['base offset', 0, 8],
   ['length', 8, 12],
@@ -40,9 +59,6 @@ const BATCH_FIELDS = [
   ['producer', 43, 57],
   ['record count', 57, 61],
 ] as const;
-const GROUP_HEADER = 48;
-const RECORD_HEADER = 80;
-const FILE_END = 48;
 
 /** Bytes [from, to) of a file. */
 export interface Region {
@@ -53,22 +69,42 @@ export interface Region {
 
 export function fileKindOf(path: string, files: Files): FileKind | undefined {
   const name = path.slice(path.lastIndexOf('/') + 1);
+  if (path.endsWith('/')) return path === 'journal/' ? 'journal directory' : 'partition directory';
   if (name === 'leader-epoch-checkpoint') return 'epochs';
-  if (/^\d{20}(\.\d+)?\.log$/.test(name)) return isActive(path, files) ? 'log (active)' : 'log (sealed)';
-  const extension = /\.(index|timeindex|seal|snapshot|txnindex|wal)$/.exec(name)?.[1];
+  if (/^\d{20}(\.\d+)?\.log$/.test(name)) {
+    if (isActive(path, files)) return 'log (active)';
+    return /\.\d{13,}\.log$/.test(name) ? 'log (compacted)' : 'log (sealed)';
+  }
+  if (name.endsWith('.wal')) return journalKindOf(path, files);
+  const extension = /\.(index|timeindex|seal|snapshot|txnindex)$/.exec(name)?.[1];
   return FILE_KINDS.find((kind) => kind === (extension ?? path));
+}
+
+/** Of the files that the checkpoint needs, by their order. One that it does not need any more is a spare one, too. */
+function journalKindOf(path: string, files: Files): FileKind {
+  const { journalFile } = checkpointOf(files);
+  const needed = journalFiles(files).filter(({ isUsed, number }) => isUsed && number >= journalFile);
+  const at = needed.findIndex((file) => file.path === path);
+  if (at < 0) return 'wal (spare)';
+  if (at === needed.length - 1) return 'wal (last)';
+  return at === 0 ? 'wal (first)' : 'wal (middle)';
 }
 
 /** The segment of the largest base; the one of the largest tag among those. */
 function isActive(path: string, files: Files): boolean {
   const directory = path.slice(0, path.lastIndexOf('/') + 1);
   const logs = [...files.keys()].filter((name) => name.startsWith(directory) && name.endsWith('.log'));
-  return logs.sort((a, b) => orderOf(a) - orderOf(b)).at(-1) === path;
+  return logs.sort(byBaseAndTag).at(-1) === path;
 }
 
-function orderOf(path: string): number {
+function byBaseAndTag(a: string, b: string): number {
+  const [one, other] = [orderOf(a), orderOf(b)];
+  return one.base - other.base || one.tag - other.tag;
+}
+
+function orderOf(path: string): { readonly base: number; readonly tag: number } {
   const [base, tag] = path.slice(path.lastIndexOf('/') + 1).split('.');
-  return Number(base) + Number(tag === 'log' ? 0 : tag) / 1e6;
+  return { base: Number(base), tag: tag === 'log' ? 0 : Number(tag) };
 }
 
 /** One region of each kind that the file has, chosen among those of that kind. */
@@ -76,7 +112,7 @@ export function regionsOf(kind: FileKind, bytes: Buffer, random: Random): Region
   const whole = { name: 'anywhere', from: 0, to: bytes.length };
   const regions = kind.startsWith('log')
     ? batchRegions(bytes, random)
-    : kind === 'wal'
+    : kind.startsWith('wal')
       ? groupRegions(bytes, random)
       : [];
   if (regions.length === 0) {
@@ -104,30 +140,6 @@ function batchRegions(bytes: Buffer, random: Random): Region[] {
     { name: 'records', from: from + 61, to },
     { name: 'behind', from: at, to: Math.min(bytes.length, at + JOURNAL_BLOCK) },
   ];
-}
-
-export interface GroupOnDisk {
-  readonly from: number;
-  /** With padding. */
-  readonly to: number;
-  readonly contentEnd: number;
-}
-
-/** The groups of a journal file that belong to its present life; their checksums are not looked at. */
-export function groupsOf(bytes: Buffer): GroupOnDisk[] {
-  if (bytes.length < JOURNAL_BLOCK || bytes.toString('latin1', 0, 4) !== 'VWAL') return [];
-  const fileNumber = bytes.readBigUInt64LE(8);
-  const startLsn = bytes.readBigUInt64LE(16);
-  const groups: GroupOnDisk[] = [];
-  for (let at = JOURNAL_BLOCK; at + JOURNAL_BLOCK <= bytes.length; ) {
-    const isGroup = bytes.toString('latin1', at, at + 4) === 'VGRP' && bytes.readBigUInt64LE(at + 16) === fileNumber;
-    if (!isGroup || bytes.readBigUInt64LE(at + 8) !== startLsn + BigInt(at - JOURNAL_BLOCK)) break;
-    const contentEnd = at + bytes.readUInt32LE(at + 32);
-    const to = Math.ceil(contentEnd / JOURNAL_BLOCK) * JOURNAL_BLOCK;
-    groups.push({ from: at, to, contentEnd });
-    at = to;
-  }
-  return groups;
 }
 
 function groupRegions(bytes: Buffer, random: Random): Region[] {
