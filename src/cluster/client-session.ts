@@ -33,6 +33,8 @@ import type { NodeStatus } from './status.js';
 /** What a session needs of its node. */
 export interface SessionHost {
   readonly clientMaxInflightBytes: number;
+  /** Milliseconds of a clock that never goes back. */
+  readonly monotonic: () => number;
   /** @throws VarveError UNKNOWN_TOPIC, UNKNOWN_PARTITION */
   replica(topic: string, partition: number): Replica;
   metadata(topics: readonly string[] | null): MetadataReplyHeader;
@@ -124,7 +126,7 @@ export class ClientSession {
     if (bytes !== body.length) {
       throw new VarveError('PROTOCOL_ERROR', `a produce request names ${bytes} bytes and carries ${body.length}`);
     }
-    const deadline = performance.now() + (timeoutMs > 0 ? timeoutMs : DEFAULT_PRODUCE_TIMEOUT_MS);
+    const deadline = this.#host.monotonic() + (timeoutMs > 0 ? timeoutMs : DEFAULT_PRODUCE_TIMEOUT_MS);
     const request = new ProduceRequest(acks, parts.length, bytes, deadline, (settled, results) => {
       this.#inflightBytes -= settled.bytes;
       if (this.#inflightBytes <= this.#host.clientMaxInflightBytes / 2) connection.release(Hold.InFlight);
@@ -189,12 +191,12 @@ export class ClientSession {
       offset,
       maxBytes: Math.min(maxBytes, MAX_FETCH_BYTES),
       minBytes: Math.min(minBytes, maxBytes, MAX_FETCH_BYTES),
-      deadline: performance.now() + Math.min(maxWaitMs, MAX_WAIT_MS),
+      deadline: this.#host.monotonic() + Math.min(maxWaitMs, MAX_WAIT_MS),
       attempt: (final: boolean): boolean => {
         if (!this.#connection.isOpen) return this.#waited();
         if (!this.#connection.writable) {
           this.#blockedFetches.push(() => {
-            if (!fetch.attempt(performance.now() >= fetch.deadline)) replica.fetches.add(fetch);
+            if (!fetch.attempt(this.#host.monotonic() >= fetch.deadline)) replica.fetches.add(fetch);
           });
           return true;
         }

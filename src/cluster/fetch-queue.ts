@@ -6,7 +6,7 @@ export interface WaitingFetch {
   readonly offset: number;
   readonly maxBytes: number;
   readonly minBytes: number;
-  /** performance.now() time at which it is answered with what there is. */
+  /** Time of the monotonic clock at which it is answered with what there is. */
   readonly deadline: number;
   /** Answers if it can; `final`: with whatever there is. Returns false to wait on. */
   attempt(final: boolean): boolean;

@@ -11,9 +11,9 @@
  * Failure. A failed disk: the node leaves Raft (a node that can't store a term must not take part) and goes on serving
  * reads of what is committed. A broken invariant: `onFatal` of the options, after everything was cut off.
  */
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import type { Timer } from '../environment.js';
 import { VarveError } from '../errors.js';
-import { openStore, type Store } from '../log/store.js';
+import type { Store } from '../log/store.js';
 import type { Message, NodeId, Sender } from '../raft/types.js';
 import type { Connection, ConnectionOptions } from '../rpc/connection.js';
 import { type Frame, unpackHeader } from '../rpc/frame.js';
@@ -24,6 +24,7 @@ import { FrameType, type MetadataReplyHeader } from '../rpc/protocol.js';
 import { WriteScheduler } from '../rpc/write-scheduler.js';
 import { ClientSession, type SessionHost } from './client-session.js';
 import { decodeFounding, FOUNDING_FILE, Founding, packMembers, unpackMembers } from './founding.js';
+import { type NodeGround, systemGround } from './node-ground.js';
 import { type NodeEvent, type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from './node-options.js';
 import { PeerLink } from './peer-link.js';
 import { unpackMessage } from './raft-codec.js';
@@ -43,9 +44,6 @@ const STRANGER = {
     'this directory is not the one that this node had when the cluster was founded: it takes no part in elections and counts for nothing until a leader adds it as a learner',
 };
 
-/** How often the event loop's lateness is probed. */
-const LOOP_PROBE_MS = 10;
-
 export class Node {
   readonly options: ResolvedNodeOptions;
   /** Resolves when the node has stopped, with the error if it stopped by itself. */
@@ -53,28 +51,35 @@ export class Node {
 
   readonly #store: Store;
   readonly #tickMs: number;
-  readonly #scheduler = new WriteScheduler();
-  /** Frames are handled before `onFrame` returns: the log copies what it stores. */
-  readonly #connectionOptions: ConnectionOptions = { scheduler: this.#scheduler, frameMemory: new FrameMemory() };
+  readonly #ground: NodeGround;
+  readonly #scheduler: WriteScheduler;
+  readonly #connectionOptions: ConnectionOptions;
   readonly #links = new Map<NodeId, PeerLink>();
   readonly #topics = new Map<string, Replica[]>();
   readonly #byTopicId = new Map<string, Replica[]>();
   readonly #replicas: Replica[] = [];
-  readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: LOOP_PROBE_MS });
-  readonly #startedAt = performance.now();
+  readonly #load: ReturnType<NodeGround['createLoad']>;
+  readonly #startedAt: number;
   #listener: Listener | undefined;
   #founding!: Founding;
   #dirty: Replica[] = [];
   #passScheduled = false;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
   #ticks = 0;
   #diskFailure: VarveError | undefined;
   #closing: Promise<void> | undefined;
   #settleStopped: (error: Error | undefined) => void = () => {};
 
-  private constructor(options: ResolvedNodeOptions, store: Store) {
+  private constructor(options: ResolvedNodeOptions, store: Store, ground: NodeGround) {
+    const { environment } = ground;
     this.options = options;
     this.#store = store;
+    this.#ground = ground;
+    this.#scheduler = new WriteScheduler(environment);
+    // Frames are handled before `onFrame` returns: the log copies what it stores.
+    this.#connectionOptions = { scheduler: this.#scheduler, frameMemory: new FrameMemory(), environment };
+    this.#load = ground.createLoad();
+    this.#startedAt = environment.monotonic();
     this.#tickMs = Math.max(1, Math.round(options.heartbeatMs / TICKS_PER_HEARTBEAT));
     this.stopped = new Promise((resolve) => {
       this.#settleStopped = resolve;
@@ -90,17 +95,17 @@ export class Node {
    * afterwards, in one to two election timeouts once a majority of the nodes is up; the very first time, once all are.
    * @throws VarveError INVALID_CONFIG, INVALID_TOPIC, DIRECTORY_*, CORRUPT_*, DISK_*
    */
-  static async start(options: NodeOptions): Promise<Node> {
+  static async start(options: NodeOptions, ground: NodeGround = systemGround): Promise<Node> {
     const resolved = resolveNodeOptions(options);
     const { clusterId, nodeId, formatIfMissing } = resolved;
-    await checkStoredPartitions(resolved);
-    const store = await openStore(resolved.dataDirectory, {
+    await checkStoredPartitions(resolved, ground.storage);
+    const store = await ground.storage.openStore(resolved.dataDirectory, {
       ...resolved.store,
       create: formatIfMissing,
       clusterId,
       nodeId,
     });
-    const node = new Node(resolved, store);
+    const node = new Node(resolved, store, ground);
     try {
       await node.#openReplicas();
       await node.#listen();
@@ -111,7 +116,7 @@ export class Node {
     }
     for (const link of node.#links.values()) link.start();
     node.#founding.start();
-    node.#loopDelay.enable();
+    node.#load.start();
     node.#armTimer();
     return node;
   }
@@ -136,15 +141,6 @@ export class Node {
   }
 
   status(): NodeStatus {
-    const { heapUsed, external, rss } = process.memoryUsage();
-    const { user, system } = process.cpuUsage();
-    const delay = this.#loopDelay;
-    const eventLoopDelay = {
-      meanMs: lateness(delay.mean),
-      p99Ms: lateness(delay.percentile(99)),
-      maxMs: lateness(delay.max),
-    };
-    delay.reset();
     const { journal, ...store } = this.#store.stats();
     return {
       nodeId: this.options.nodeId,
@@ -152,11 +148,8 @@ export class Node {
       directoryId: this.#store.directoryId,
       incarnation: this.incarnation,
       version: VERSION,
-      pid: process.pid,
-      uptimeMs: performance.now() - this.#startedAt,
-      memory: { rss, heapUsed, external },
-      cpu: { userMs: user / 1000, systemMs: system / 1000 },
-      eventLoopDelay,
+      ...this.#load.take(),
+      uptimeMs: this.#ground.environment.monotonic() - this.#startedAt,
       diskFailure: this.#diskFailure?.message ?? '',
       journal,
       store,
@@ -224,6 +217,7 @@ export class Node {
       port,
       identity: this.#identity(),
       connection: this.#connectionOptions,
+      transport: this.#ground.transport,
       maxConnections: this.options.maxConnections,
       admit: (handshake) => this.#admit(handshake),
       onConnection: (connection, handshake) => this.#onConnection(connection, handshake),
@@ -246,8 +240,8 @@ export class Node {
 
   /** Ends time, replication and connections. What the end answered still goes out. */
   async #cutOff(reason: VarveError): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#loopDelay.disable();
+    this.#ground.environment.cancel(this.#timer);
+    this.#load.stop();
     for (const replica of this.#replicas) replica.stop(reason);
     for (const link of this.#links.values()) link.close();
     await this.#listener?.close();
@@ -281,14 +275,15 @@ export class Node {
   // ---- time ----
 
   #armTimer(): void {
-    this.#timer = setTimeout(() => setImmediate(() => this.#tick()), this.#tickMs);
+    const { after, nextTurn } = this.#ground.environment;
+    this.#timer = after(this.#tickMs, () => nextTurn(() => this.#tick()));
   }
 
   #tick(): void {
     if (this.#closing !== undefined) return;
     this.#armTimer();
     this.#ticks++;
-    const now = performance.now();
+    const now = this.#ground.environment.monotonic();
     for (const replica of this.#replicas) replica.tick(now);
     if (this.#ticks % TICKS_PER_HEARTBEAT === 0) for (const link of this.#links.values()) link.keepAlive();
     this.#flush();
@@ -304,7 +299,7 @@ export class Node {
   #schedulePass(): void {
     if (this.#passScheduled) return;
     this.#passScheduled = true;
-    setImmediate(() => this.#pass());
+    this.#ground.environment.nextTurn(() => this.#pass());
   }
 
   #pass(): void {
@@ -361,6 +356,8 @@ export class Node {
       peer: options.peers.find((peer) => peer.id === id)!,
       self: this.#identity(),
       connection: this.#connectionOptions,
+      environment: this.#ground.environment,
+      transport: this.#ground.transport,
       silenceMs: 2 * options.electionMs,
       onFrame: (link, frame) => this.#onPeerFrame(link, frame),
       onUp: (link, channel) => {
@@ -456,6 +453,7 @@ export class Node {
       electionTicks: Math.ceil(options.electionMs / this.#tickMs),
       maxInflightBytes: options.replicationMaxInflightBytes,
       maxInflightMessages: options.replicationMaxInflightMessages,
+      random: this.#ground.environment.random,
       send: (replica, message, bodies, bytes) => {
         this.#links.get(message.to.id)?.send(replica.log.topicId, replica.log.partition, message, bodies, bytes);
         this.#schedulePass();
@@ -482,6 +480,7 @@ export class Node {
     const node = this;
     return {
       clientMaxInflightBytes: this.options.clientMaxInflightBytes,
+      monotonic: this.#ground.environment.monotonic,
       replica: (topic, partition) => this.replica(topic, partition),
       metadata: (topics) => this.#metadata(topics),
       status: () => this.status(),
@@ -509,9 +508,4 @@ export class Node {
     });
     return [clusterId, nodes, topics];
   }
-}
-
-/** The histogram holds the time between two probes, the period included. NaN: none yet. */
-function lateness(nanoseconds: number): number {
-  return Number.isFinite(nanoseconds) ? Math.max(0, nanoseconds / 1e6 - LOOP_PROBE_MS) : 0;
 }

@@ -10,6 +10,7 @@
  * carries something (an empty frame if need be), so silence means that the peer or the path to it is gone: both
  * connections are closed and dialled anew. A peer that comes back with another incarnation replaces the old connections.
  */
+import { type Environment, sleep } from '../environment.js';
 import { VarveError } from '../errors.js';
 import type { Message, Sender } from '../raft/types.js';
 import type { Connection, ConnectionOptions } from '../rpc/connection.js';
@@ -17,6 +18,7 @@ import { dial } from '../rpc/dial.js';
 import type { Frame } from '../rpc/frame.js';
 import type { Handshake, Identity } from '../rpc/handshake.js';
 import { DATA_FRAME_BYTES, type FoundingHeader, FrameType, type RaftHeader } from '../rpc/protocol.js';
+import type { Transport } from '../rpc/transport.js';
 import type { PeerOptions } from './node-options.js';
 import { packMessage } from './raft-codec.js';
 
@@ -26,6 +28,8 @@ export interface PeerLinkOptions {
   readonly peer: PeerOptions;
   readonly self: Identity;
   readonly connection: ConnectionOptions;
+  readonly environment: Environment;
+  readonly transport: Transport;
   /** Silence on the control connection after which the peer counts as gone. */
   readonly silenceMs: number;
   readonly onFrame: (link: PeerLink, frame: Frame) => void;
@@ -193,7 +197,7 @@ export class PeerLink {
   }
 
   async #dial(channel: PeerChannel): Promise<void> {
-    const { peer, self, connection } = this.#options;
+    const { peer, self, connection, transport, environment } = this.#options;
     const handshake: Handshake = { ...self, kind: 'node', channel };
     let backoffMs = BACKOFF_MIN_MS;
     while (!this.#closed) {
@@ -204,6 +208,7 @@ export class PeerLink {
           handshake,
           expectNodeId: peer.id,
           connection,
+          transport,
           signal: this.#aborter.signal,
           onOpen: (dialled) => this.attach(channel, dialled.connection, dialled.peer),
         });
@@ -213,21 +218,13 @@ export class PeerLink {
         this.#lastError = error as VarveError;
       }
       // Full jitter: peers that lost the same node must not all come back in the same moment.
-      await this.#sleep(backoffMs * (0.5 + Math.random() / 2));
+      await this.#sleep(backoffMs * (0.5 + environment.random() / 2));
       backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
     }
   }
 
+  /** Until `close` at the latest. */
   #sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(done, ms);
-      const { signal } = this.#aborter;
-      function done(): void {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', done);
-        resolve();
-      }
-      signal.addEventListener('abort', done, { once: true });
-    });
+    return sleep(this.#options.environment, ms, this.#aborter.signal).catch(() => {});
   }
 }

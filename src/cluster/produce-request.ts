@@ -12,7 +12,7 @@ export class ProduceRequest {
   readonly acks: 0 | 1 | -1;
   /** Bytes of batches, which count against the connection's limit until the reply. */
   readonly bytes: number;
-  /** performance.now() time after which the producer no longer waits. */
+  /** Time of the monotonic clock after which the producer no longer waits. */
   readonly deadline: number;
   readonly #results: (PartResult | undefined)[];
   readonly #onSettled: (request: ProduceRequest, results: PartResult[]) => void;

@@ -52,6 +52,8 @@ export interface ReplicaHost {
   readonly electionTicks: number;
   readonly maxInflightMessages: number;
   readonly maxInflightBytes: number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
   send(replica: Replica, message: Message, bodies: readonly Buffer[], bytes: number): void;
   /** Asks for `pass` at the end of this turn. */
   schedule(replica: Replica): void;
@@ -395,7 +397,7 @@ export class Replica {
       maxInflightMessages: host.maxInflightMessages,
       maxInflightBytes: host.maxInflightBytes,
       maxAppendBytes: DATA_FRAME_BYTES,
-      random: Math.random,
+      random: host.random,
     });
   }
 

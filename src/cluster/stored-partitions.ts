@@ -4,17 +4,17 @@
  * opened, because opening one that crashed recovers it.
  */
 import { VarveError } from '../errors.js';
-import { listPartitions, readOwner } from '../log/store.js';
+import type { NodeStorage } from './node-ground.js';
 import type { ResolvedNodeOptions, ResolvedTopic } from './node-options.js';
 
 /** @throws VarveError INVALID_CONFIG */
-export async function checkStoredPartitions(options: ResolvedNodeOptions): Promise<void> {
+export async function checkStoredPartitions(options: ResolvedNodeOptions, storage: NodeStorage): Promise<void> {
   const { dataDirectory, clusterId, nodeId, topics } = options;
-  const owner = await readOwner(dataDirectory);
+  const owner = await storage.readOwner(dataDirectory);
   // Missing or somebody else's: opening it says so, and what to do.
   if (owner?.clusterId !== clusterId || owner.nodeId !== nodeId) return;
   const stored = new Map<string, number>();
-  for (const { topic, partition } of await listPartitions(dataDirectory)) {
+  for (const { topic, partition } of await storage.listPartitions(dataDirectory)) {
     stored.set(topic, Math.max(stored.get(topic) ?? 0, partition + 1));
   }
   const lacking = [...stored].flatMap(([name, partitions]) => whatLacks(name, partitions, topics));

@@ -6,9 +6,10 @@
  *
  * Contract: `put` in rising offsets. Once the map is full it answers false, and the caller's pass ends before that record.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 
 export const SLOT_BYTES = 24;
+export const SALT_BYTES = 16;
 const HASH_WORDS = 4;
 const MAX_LOAD = 0.75;
 const MIN_SLOTS = 16;
@@ -19,14 +20,19 @@ export class OffsetMap {
   readonly #slots: number;
   readonly #hashes: Uint32Array;
   readonly #offsets: Float64Array;
-  readonly #salt = randomBytes(16);
+  readonly #salt: Buffer;
   /** Of the key asked for last. */
   readonly #hash = new Uint32Array(HASH_WORDS);
   readonly capacity: number;
   #size = 0;
 
-  /** @param maxBytes memory it may take  @param expectedKeys no more room is made than these need */
-  constructor(maxBytes: number, expectedKeys: number) {
+  /**
+   * @param maxBytes memory it may take
+   * @param expectedKeys no more room is made than these need
+   * @param salt SALT_BYTES that nobody can guess
+   */
+  constructor(maxBytes: number, expectedKeys: number, salt: Buffer) {
+    this.#salt = salt;
     const affordable = Math.floor(maxBytes / SLOT_BYTES);
     this.#slots = Math.max(MIN_SLOTS, Math.min(affordable, Math.ceil(expectedKeys / MAX_LOAD) + 1));
     this.capacity = Math.floor(this.#slots * MAX_LOAD);

@@ -15,6 +15,7 @@
  * other failure fails the store.
  */
 import type { Disk, Journal } from '../disk/disk.js';
+import { type Environment, turn } from '../environment.js';
 import { assembleCheckpoint, CHECKPOINT_FILE, encodeLogState } from '../journal/checkpoint.js';
 import { type LogState, logKey } from '../journal/log-state.js';
 import type { CommitQueue } from './commit-queue.js';
@@ -30,6 +31,7 @@ const PARALLEL_LOGS = 4;
 const SLICE_MS = 2;
 
 export interface CheckpointerParts {
+  readonly environment: Environment;
   readonly disk: Disk;
   readonly journal: Journal;
   readonly queue: CommitQueue;
@@ -103,7 +105,7 @@ export class Checkpointer {
 
   /** One checkpoint. Never two at a time: the caller sees to it. With `closing`, the logs' active indexes are written too. */
   async run(options: { readonly closing?: boolean } = {}): Promise<void> {
-    const { disk, journal, queue, logs, states } = this.#parts;
+    const { environment, disk, journal, queue, logs, states } = this.#parts;
     const closing = options.closing ?? false;
     // What it says of the journal's file is then true.
     await journal.started;
@@ -112,7 +114,7 @@ export class Checkpointer {
     const journalFile = journal.currentFileNumber;
     const ticket = journal.lastTicket;
     const { acceptedBytes } = queue;
-    const slice = new TimeSlice();
+    const slice = new TimeSlice(environment);
     // Taken over one by one, with turns of the event loop between: a state that is captured later covers more than the
     // journal file above asks for, and replay passes over what a state covers.
     const work: LogWork[] = [];
@@ -234,14 +236,20 @@ function takeWork(log: PartitionLog, closing: boolean, knownKey?: string): LogWo
 
 /** Leaves the event loop its turn, after a while of work. */
 class TimeSlice {
-  #until = performance.now() + SLICE_MS;
+  readonly #environment: Environment;
+  #until: number;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+    this.#until = environment.monotonic() + SLICE_MS;
+  }
 
   get isOver(): boolean {
-    return performance.now() >= this.#until;
+    return this.#environment.monotonic() >= this.#until;
   }
 
   async next(): Promise<void> {
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    this.#until = performance.now() + SLICE_MS;
+    await turn(this.#environment);
+    this.#until = this.#environment.monotonic() + SLICE_MS;
   }
 }

@@ -70,7 +70,8 @@ export class CommitQueue {
   alarmAtBytes = Number.POSITIVE_INFINITY;
   onAlarm: () => void = () => {};
 
-  constructor(limits: CommitLimits, now: () => number = () => performance.now()) {
+  /** @param now milliseconds of a monotonic clock */
+  constructor(limits: CommitLimits, now: () => number) {
     this.#limits = limits;
     this.#now = now;
   }

@@ -14,13 +14,13 @@
  *
  * Nothing here holds the store's turn but the swap. Files are read and written in pieces, off the event loop, and rationed.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type CompactionRules, compactBatch, isJudged, keysOf } from '../compaction/batch-compaction.js';
 import { ChainWriter } from '../compaction/chain-writer.js';
-import { OffsetMap } from '../compaction/offset-map.js';
+import { OffsetMap, SALT_BYTES } from '../compaction/offset-map.js';
 import { ProducerBatches } from '../compaction/producer-batches.js';
 import { crc32c } from '../disk/addon.js';
 import type { Disk } from '../disk/disk.js';
+import { type Environment, turn } from '../environment.js';
 import { VarveError } from '../errors.js';
 import type { AbortedTransaction } from '../index/txn-index.js';
 import { isControlAt, producerIdAt } from '../record/record-batch.js';
@@ -68,8 +68,7 @@ export interface PassGround {
   readonly bufferBytes: number;
   readonly ration: ByteRation;
   readonly signal: AbortSignal;
-  /** Milliseconds since the epoch. */
-  readonly now: number;
+  readonly environment: Environment;
 }
 
 /** The sealed segments that may be compacted now, from the log start on. */
@@ -99,6 +98,8 @@ export function dirtyRatio(log: CompactibleLog, now: number): number {
 export class CompactionPass {
   readonly #log: CompactibleLog;
   readonly #ground: PassGround;
+  /** Wall clock when the pass was made. */
+  readonly #now: number;
   readonly #producers = new ProducerBatches();
   #from = 0;
   #to = 0;
@@ -118,6 +119,7 @@ export class CompactionPass {
   constructor(log: CompactibleLog, ground: PassGround) {
     this.#log = log;
     this.#ground = ground;
+    this.#now = ground.environment.now();
   }
 
   get bytesRead(): number {
@@ -141,7 +143,7 @@ export class CompactionPass {
 
   async #run(): Promise<CompactionEnd> {
     const log = this.#log;
-    const segments = compactableSegments(log, this.#ground.now);
+    const segments = compactableSegments(log, this.#now);
     const last = segments.at(-1);
     if (last === undefined) return 'nothing-to-do';
     const damaged = segments.find((segment) => segment.damaged.length > 0);
@@ -150,7 +152,7 @@ export class CompactionPass {
     const rules: CompactionRules = {
       map,
       mapEnd: this.#to,
-      now: this.#ground.now,
+      now: this.#now,
       deleteRetentionMs: log.options.deleteRetentionMs,
       isProducersLast: (producerId, baseOffset) =>
         log.knowsProducer(producerId) && this.#producers.isLast(producerId, baseOffset),
@@ -166,7 +168,11 @@ export class CompactionPass {
     const log = this.#log;
     this.#from = Math.min(end, Math.max(log.start, log.compactedTo));
     this.#to = end;
-    const map = new OffsetMap(this.#ground.bufferBytes, end - this.#from);
+    const map = new OffsetMap(
+      this.#ground.bufferBytes,
+      end - this.#from,
+      this.#ground.environment.randomBytes(SALT_BYTES),
+    );
     for (const segment of segments) {
       for await (const batch of this.#batches(segment)) {
         const { bytes, position, baseOffset, lastOffset } = batch;
@@ -296,9 +302,9 @@ export class CompactionPass {
     this.#reading = segment;
     this.#aborted = await this.#log.abortedBetween(segment.base, segment.end);
     for await (const batch of segmentBatches(this.#ground.disk, segment)) {
-      if (performance.now() > this.#sliceEnd) {
-        await nextTurn();
-        this.#sliceEnd = performance.now() + SLICE_MS;
+      if (this.#ground.environment.monotonic() > this.#sliceEnd) {
+        await turn(this.#ground.environment);
+        this.#sliceEnd = this.#ground.environment.monotonic() + SLICE_MS;
       }
       const size = batch.end - batch.position;
       this.#bytesRead += size;

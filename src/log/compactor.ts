@@ -7,6 +7,7 @@
  * store.
  */
 import type { Disk } from '../disk/disk.js';
+import type { Environment } from '../environment.js';
 import { VarveError } from '../errors.js';
 import { ByteRation } from './byte-ration.js';
 import { type CompactibleLog, CompactionPass, dirtyRatio } from './compaction-pass.js';
@@ -15,12 +16,11 @@ import type { StoreOptions } from './options.js';
 import { Turns } from './turns.js';
 
 export interface CompactorParts {
+  readonly environment: Environment;
   readonly disk: Disk;
   readonly options: StoreOptions;
   /** Those that are open. */
   readonly logs: () => Iterable<CompactibleLog>;
-  /** Wall clock. */
-  readonly now: () => number;
   /** Latches the store. */
   readonly fail: (error: unknown) => Error;
 }
@@ -44,7 +44,7 @@ export class Compactor {
 
   constructor(parts: CompactorParts) {
     this.#parts = parts;
-    this.#ration = new ByteRation(parts.options.compactionBytesPerSecond, this.#stop.signal);
+    this.#ration = new ByteRation(parts.options.compactionBytesPerSecond, this.#stop.signal, parts.environment);
   }
 
   /** A checkpoint was written: segments may have been sealed since the last one. */
@@ -95,7 +95,7 @@ export class Compactor {
   }
 
   #dirtiest(): CompactibleLog | undefined {
-    const now = this.#parts.now();
+    const now = this.#parts.environment.now();
     let found: CompactibleLog | undefined;
     let highest = 0;
     for (const log of this.#parts.logs()) {
@@ -111,13 +111,13 @@ export class Compactor {
   }
 
   async #pass(log: CompactibleLog): Promise<CompactionReport> {
-    const { disk, options, now, fail } = this.#parts;
+    const { environment, disk, options, fail } = this.#parts;
     const pass = new CompactionPass(log, {
       disk,
       bufferBytes: options.compactionBufferBytes,
       ration: this.#ration,
       signal: this.#stop.signal,
-      now: now(),
+      environment,
     });
     try {
       const report = await pass.run();

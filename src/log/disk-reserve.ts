@@ -13,6 +13,7 @@
  * On copy-on-write file systems allocated space is only a hint, and so is the reserve.
  */
 import type { Disk, JournalSpace } from '../disk/disk.js';
+import type { Environment, Timer } from '../environment.js';
 import { VarveError } from '../errors.js';
 import type { StoreOptions } from './options.js';
 
@@ -30,6 +31,7 @@ interface Waiter {
 }
 
 export interface DiskReserveParts {
+  readonly environment: Environment;
   readonly disk: Disk;
   /** Of the data directory, for messages. */
   readonly path: string;
@@ -50,7 +52,7 @@ export class DiskReserve {
   #lackedAt: number | undefined;
   readonly #waiters: Waiter[] = [];
   #restoring: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
   #stopped = false;
 
   constructor(parts: DiskReserveParts) {
@@ -141,7 +143,7 @@ export class DiskReserve {
   /** The store is about to close: the file stays, for the next opening. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#parts.environment.cancel(this.#timer);
     await this.#restoring;
   }
 
@@ -182,10 +184,10 @@ export class DiskReserve {
 
   #askAgain(): void {
     if (this.#stopped || this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => {
+    this.#timer = this.#parts.environment.after(ASK_AGAIN_MS, () => {
       this.#timer = undefined;
       void this.restore();
-    }, ASK_AGAIN_MS);
+    });
     // Somebody who waits for it keeps the process alive.
     if (this.#waiters.length === 0) this.#timer.unref();
   }

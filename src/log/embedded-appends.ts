@@ -5,6 +5,7 @@
  */
 import { checkRecordKeys } from '../compaction/key-check.js';
 import type { FlushMode } from '../disk/disk.js';
+import { type Environment, turn } from '../environment.js';
 import { VarveError } from '../errors.js';
 import { checkOptionNames } from '../option-names.js';
 import { BatchBuilder } from '../record/batch-builder.js';
@@ -24,8 +25,7 @@ export interface EmbeddedAppendsParts {
   readonly name: string;
   readonly options: LogOptions;
   readonly queue: CommitQueue;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
+  readonly environment: Environment;
   /** Appends a finished batch. @throws VarveError */
   readonly append: (batch: Buffer) => AppendedRange;
 }
@@ -75,7 +75,7 @@ export class EmbeddedAppends {
     // Before anything is built: records of an append that is refused must not stay for the next one.
     codecFor(compression);
     checkRecords(records);
-    const now = this.#parts.now();
+    const now = this.#parts.environment.now();
     const builder = spareBuilder ?? new BatchBuilder();
     // A getter of a record may append as well.
     spareBuilder = undefined;
@@ -124,13 +124,13 @@ export class EmbeddedAppends {
    */
   #turn(range: AppendedRange, bytes: number): Promise<AppendedRange> | AppendedRange {
     if (this.#bytesThisTurn === 0) {
-      setImmediate(() => {
+      this.#parts.environment.nextTurn(() => {
         this.#bytesThisTurn = 0;
       });
     }
     this.#bytesThisTurn += bytes;
     if (this.#bytesThisTurn < MAX_BYTES_PER_TURN) return range;
-    return new Promise((resolve) => setImmediate(() => resolve(range)));
+    return turn(this.#parts.environment).then(() => range);
   }
 
   async #storeInTurn(encoded: Promise<Buffer>): Promise<AppendedRange> {

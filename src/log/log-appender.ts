@@ -99,7 +99,7 @@ export class LogAppender {
     this.#gate.checkAccepting();
     this.#checkEpochOrder(epoch);
     const baseOffset = this.#cursors.end;
-    const batch = encodeControlBatch(kind, value, baseOffset, epoch, this.#host.now());
+    const batch = encodeControlBatch(kind, value, baseOffset, epoch, this.#host.environment.now());
     withReserve(this.#host, () => this.#storeControl(batch, 0, batch.length, baseOffset + 1));
     return { baseOffset, lastOffset: baseOffset };
   }
@@ -118,7 +118,7 @@ export class LogAppender {
     this.#producers.checkMarker(producerId, producerEpoch, coordinatorEpoch, this.#name);
     const baseOffset = this.#cursors.end;
     const marker = { result, coordinatorEpoch };
-    const batch = encodeMarker(producerId, producerEpoch, marker, baseOffset, epoch, this.#host.now());
+    const batch = encodeMarker(producerId, producerEpoch, marker, baseOffset, epoch, this.#host.environment.now());
     this.#store(batch, 0, batch.length, baseOffset + 1, 'sync');
     return { baseOffset, lastOffset: baseOffset };
   }

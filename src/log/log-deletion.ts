@@ -65,7 +65,7 @@ export class LogDeletion {
   /** @see Log.retentionPoint */
   retentionPoint(maxSegments?: number): number {
     const { segments, options, cursors, host } = this.#parts;
-    return retentionPoint(segments.list.all, options, cursors, host.now(), maxSegments);
+    return retentionPoint(segments.list.all, options, cursors, host.environment.now(), maxSegments);
   }
 
   /** Deletes what is not to be kept, a bounded number of segments a turn; a replicated log is told by its leader. */

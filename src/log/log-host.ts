@@ -2,6 +2,7 @@
  * What a log needs of the store that it belongs to, and so do those parts of the store that look after logs.
  */
 import type { Disk, Journal } from '../disk/disk.js';
+import type { Environment } from '../environment.js';
 import { VarveError } from '../errors.js';
 import type { CommitQueue } from './commit-queue.js';
 import type { CompactibleLog } from './compaction-pass.js';
@@ -11,8 +12,7 @@ export interface LogHost {
   readonly disk: Disk;
   readonly journal: Journal;
   readonly queue: CommitQueue;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
+  readonly environment: Environment;
   /** Why nothing is accepted any more: the first failure, or CLOSED. */
   readonly refusal: Error | undefined;
   /** Why no records are taken at present, though everything else is: the disk is full. */

@@ -6,6 +6,7 @@
  */
 import type { SegmentFile } from '../disk/disk.js';
 import { crc32c } from '../disk/addon.js';
+import type { Environment, Timer } from '../environment.js';
 import { VarveError } from '../errors.js';
 import { decodeBatchAsync } from '../record/decode.js';
 import {
@@ -54,7 +55,7 @@ interface Waiter {
   readonly limit: ReadLimit;
   readonly resolve: (found: FoundViews) => void;
   readonly reject: (error: unknown) => void;
-  timer: NodeJS.Timeout | undefined;
+  timer: Timer | undefined;
 }
 
 interface FoundViews {
@@ -67,12 +68,14 @@ export class LogReader {
   readonly #log: ReadableLog;
   readonly #segments: SegmentList;
   readonly #locator: BatchLocator;
+  readonly #environment: Environment;
   #waiters: Waiter[] = [];
 
-  constructor(log: ReadableLog, segments: SegmentList, locator: BatchLocator) {
+  constructor(log: ReadableLog, segments: SegmentList, locator: BatchLocator, environment: Environment) {
     this.#log = log;
     this.#segments = segments;
     this.#locator = locator;
+    this.#environment = environment;
   }
 
   viewsFrom(offset: number, maxBytes: number, limit: ReadLimit): ReadViewsResult {
@@ -195,7 +198,7 @@ export class LogReader {
       if (error === undefined) {
         this.#answer(waiter);
       } else {
-        clearTimeout(waiter.timer);
+        this.#environment.cancel(waiter.timer);
         waiter.reject(error);
       }
     }
@@ -222,7 +225,7 @@ export class LogReader {
   }
 
   #answer(waiter: Waiter): void {
-    clearTimeout(waiter.timer);
+    this.#environment.cancel(waiter.timer);
     const at = this.#waiters.indexOf(waiter);
     if (at >= 0) this.#waiters.splice(at, 1);
     try {
@@ -263,7 +266,7 @@ export class LogReader {
     if (maxWaitMs <= 0 || this.#enough(result, minBytes, limit)) return this.#found(result);
     return new Promise((resolve, reject) => {
       const waiter: Waiter = { offset, maxBytes, minBytes, limit, resolve, reject, timer: undefined };
-      waiter.timer = setTimeout(() => this.#answer(waiter), Math.min(maxWaitMs, MAX_TIMER_MS));
+      waiter.timer = this.#environment.after(Math.min(maxWaitMs, MAX_TIMER_MS), () => this.#answer(waiter));
       this.#waiters.push(waiter);
     });
   }

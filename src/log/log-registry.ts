@@ -2,7 +2,6 @@
  * The logs of a store, by topic id and partition: the open ones, those being opened, and of all others the state that the
  * next checkpoint says of them.
  */
-import { randomBytes } from 'node:crypto';
 import type { Disk } from '../disk/disk.js';
 import { VarveError } from '../errors.js';
 import { encodeRelaxed, RecordType } from '../journal/journal-records.js';
@@ -101,10 +100,10 @@ export class LogRegistry {
       );
     }
     const directory = partitionDirectory(topic, partition, topicId);
-    const { now } = host;
-    const parts = { disk, directory, options, maxRunBytes: MAX_RUN_BYTES, mapped, now };
+    const { environment } = host;
+    const parts = { disk, directory, options, maxRunBytes: MAX_RUN_BYTES, mapped, environment };
     const segments = await LogSegments.open(parts, state);
-    const ground = { disk, directory, state, segments: segments.list, replicated, now: now() };
+    const ground = { disk, directory, state, segments: segments.list, replicated, now: environment.now() };
     const producers = await openProducers(ground, segments).catch((error: unknown) => {
       segments.close();
       throw error;
@@ -168,7 +167,7 @@ export class LogRegistry {
         `${topic}-${partition} exists under several topic ids: say which (topicId)`,
       );
     }
-    return (same[0] ?? states[0])?.topicId ?? randomBytes(16).toString('hex');
+    return (same[0] ?? states[0])?.topicId ?? this.#parts.host.environment.randomBytes(16).toString('hex');
   }
 }
 

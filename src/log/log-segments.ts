@@ -6,6 +6,7 @@
  *
  * What can go wrong: no space for a new segment is DISK_FULL, and nothing changed.
  */
+import type { Environment } from '../environment.js';
 import type { Disk, SegmentFile } from '../disk/disk.js';
 import { invariant, VarveError } from '../errors.js';
 import type { Truncation } from '../journal/journal-records.js';
@@ -65,8 +66,7 @@ export interface LogSegmentsParts {
   /** The largest run of batches that is stored as one. */
   readonly maxRunBytes: number;
   readonly mapped: MappedSegments;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
+  readonly environment: Environment;
 }
 
 export class LogSegments {
@@ -79,7 +79,7 @@ export class LogSegments {
   readonly #files: SegmentFiles;
   readonly #reserveBytes: number;
   readonly #names: Set<string>;
-  readonly #now: () => number;
+  readonly #environment: Environment;
   /** Of the segment with this base. */
   #rollAfter = { base: -1, ms: 0 };
   #aside: SetAside[] = [];
@@ -91,8 +91,8 @@ export class LogSegments {
 
   private constructor(parts: LogSegmentsParts, log: Pick<LogState, 'topicId' | 'partition'>, names: Set<string>) {
     this.#log = log;
-    const { disk, directory, options, maxRunBytes, mapped, now } = parts;
-    this.#now = now;
+    const { disk, directory, options, maxRunBytes, mapped, environment } = parts;
+    this.#environment = environment;
     this.#disk = disk;
     this.directory = directory;
     this.#options = options;
@@ -146,7 +146,7 @@ export class LogSegments {
     const isFull =
       active.length > 0 &&
       (active.length + length > this.#options.segmentBytes || endOffset - active.base > MAX_SEGMENT_OFFSETS);
-    const now = this.#now();
+    const now = this.#environment.now();
     if (isFull || this.#isDueToRoll(active, now)) active = this.#roll(generation);
     if (active.length === 0) active.firstAppend = now;
     active.lastAppend = now;
@@ -161,7 +161,7 @@ export class LogSegments {
   /** An old or expired segment is rolled although nothing is appended. @throws VarveError DISK_FULL */
   rollIfDue(generation: number): void {
     const { active } = this.list;
-    const now = this.#now();
+    const now = this.#environment.now();
     if (this.#isDueToRoll(active, now) || hasExpired(active, this.#options, now)) this.#roll(generation);
   }
 
@@ -278,7 +278,7 @@ export class LogSegments {
     for (const segment of work.dirty) if (!segment.isClosed) await segment.file.sync();
     for (const { segment, length } of work.sealed) {
       if (segment.isClosed || segment.length !== length) continue;
-      await sealSegment(this.#disk, segment, this.identityOf(segment));
+      await sealSegment(this.#disk, segment, this.identityOf(segment), this.#environment);
       await segment.releaseTail();
     }
     for (const entry of work.aside) {
@@ -390,8 +390,8 @@ export class LogSegments {
       end: base,
       damaged: [],
       maxTimestamp: -1,
-      firstAppend: this.#now(),
-      lastAppend: this.#now(),
+      firstAppend: this.#environment.now(),
+      lastAppend: this.#environment.now(),
       isActive: true,
       sealed: false,
       file: created,
@@ -417,8 +417,8 @@ export class LogSegments {
       end,
       damaged: row.damaged ?? [],
       maxTimestamp: row.maxTimestamp ?? Number.POSITIVE_INFINITY,
-      firstAppend: row.firstAppend ?? this.#now(),
-      lastAppend: row.lastAppend ?? this.#now(),
+      firstAppend: row.firstAppend ?? this.#environment.now(),
+      lastAppend: row.lastAppend ?? this.#environment.now(),
       isActive,
       sealed: !isActive && row.sealed === true,
     };

@@ -2,6 +2,7 @@
  * `Log.verify`: one segment after the other, from the oldest; what is found is remembered at once.
  */
 import type { Disk } from '../disk/disk.js';
+import type { Environment } from '../environment.js';
 import { VarveError } from '../errors.js';
 import { checkOptionNames } from '../option-names.js';
 import type { VerifyOptions, VerifyReport } from './log.js';
@@ -11,6 +12,7 @@ import { verifySegment } from './segment-verification.js';
 
 /** The log, as far as verification needs it. */
 export interface VerifiedLog {
+  readonly environment: Environment;
   readonly disk: Disk;
   /** Epoch of the record at an offset; undefined where that is not known any more. */
   epochAt(offset: number): number | undefined;
@@ -34,9 +36,9 @@ export async function verifyLog(
     if (segment.isActive || segment.isClosed) continue;
     signal?.throwIfAborted();
     const identity = segments.identityOf(segment);
-    const { disk } = log;
+    const { environment, disk } = log;
     const epochAt = (offset: number): number | undefined => log.epochAt(offset);
-    const found = await verifySegment(segment, { disk, identity, epochAt, signal, bytesPerSecond });
+    const found = await verifySegment(segment, { environment, disk, identity, epochAt, signal, bytesPerSecond });
     log.checkOpen();
     if (found === undefined) continue;
     sum.segments++;

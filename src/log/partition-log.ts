@@ -140,13 +140,13 @@ export class PartitionLog implements Log, CommitTarget {
     };
     this.#locator = new BatchLocator(segments.list, this.#tail);
     this.#locator.hasDamage = segments.list.all.some((segment) => segment.damaged.length > 0);
-    this.#reader = new LogReader(this, segments.list, this.#locator);
+    this.#reader = new LogReader(this, segments.list, this.#locator, host.environment);
     this.#appender = new LogAppender(this.#parts, this.#tail, () => this.#stored());
     this.#embedded = new EmbeddedAppends({
       name,
       options,
       queue: host.queue,
-      now: host.now,
+      environment: host.environment,
       append: (batch) => this.#appender.appendBuilt(batch),
     });
     this.#deletion = new LogDeletion(this.#parts, () => this.#reader.wakeAll());
@@ -336,6 +336,7 @@ export class PartitionLog implements Log, CommitTarget {
     this.checkOpen();
     const { epochs } = this.#cursors;
     return verifyLog(this.segments, options, {
+      environment: this.#host.environment,
       disk: this.#host.disk,
       epochAt: (offset) => (offset < this.start ? undefined : epochs.epochAt(offset)),
       checkOpen: () => this.checkOpen(),
@@ -427,7 +428,7 @@ export class PartitionLog implements Log, CommitTarget {
 
   /** Forgets producers that were idle for too long. @returns the snapshot that is due */
   captureProducers(need: 'roll' | 'now'): SnapshotWork | undefined {
-    this.producers.expire(this.#host.now(), this.options.producerIdExpirationMs);
+    this.producers.expire(this.#host.environment.now(), this.options.producerIdExpirationMs);
     return this.producers.capture(need);
   }
 

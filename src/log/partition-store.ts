@@ -11,8 +11,8 @@
  * CORRUPT_LOG (files gone) at opening. Later, the first failed write or sync latches the store: `failed` is set, appends
  * are refused with DISK_FAILED, reads go on, nothing is tried again. Reopening finds out what is really on disk.
  */
-import { randomBytes } from 'node:crypto';
 import type { Journal } from '../disk/disk.js';
+import { systemEnvironment } from '../environment.js';
 import { VarveError } from '../errors.js';
 import type { LogState } from '../journal/log-state.js';
 import { MappedSegments } from '../segment/mapped-segments.js';
@@ -29,7 +29,7 @@ import type { PartitionLog } from './partition-log.js';
 import { resolveStoreOptions } from './resolved-options.js';
 import { SideFiles } from './side-files.js';
 import { StoreMaintenance } from './store-maintenance.js';
-import { type OpenedDirectory, openDirectory, type StoreGround } from './store-opening.js';
+import { type OpenedDirectory, openDirectory, type ResolvedGround, type StoreGround } from './store-opening.js';
 import type { StoreStats } from './store-stats.js';
 import { Turns } from './turns.js';
 
@@ -47,7 +47,7 @@ export class Store {
   /** Called once, when the store fails. */
   onFailure: ((error: Error) => void) | undefined;
 
-  readonly #ground: StoreGround;
+  readonly #ground: ResolvedGround;
   readonly #turns = new Turns();
   readonly #queue: CommitQueue;
   readonly #mapped: MappedSegments;
@@ -68,17 +68,18 @@ export class Store {
   /** While the first file of the journal is awaited. */
   #noSpaceToStart: (() => void) | undefined;
 
-  private constructor(ground: StoreGround, options: StoreOptions, { meta, found }: OpenedDirectory) {
-    const { disk } = ground;
+  private constructor(ground: ResolvedGround, options: StoreOptions, { meta, found }: OpenedDirectory) {
+    const { disk, environment } = ground;
     this.#ground = ground;
     this.options = options;
     this.clusterId = meta.clusterId;
     this.nodeId = meta.nodeId;
     this.directoryId = meta.directoryId;
-    this.incarnationId = randomBytes(16).toString('hex');
-    this.#queue = new CommitQueue(options);
+    this.incarnationId = environment.randomBytes(16).toString('hex');
+    this.#queue = new CommitQueue(options, environment.monotonic);
     this.#mapped = new MappedSegments(options.maxMappedSegments);
     this.#reserve = new DiskReserve({
+      environment,
       disk,
       path: ground.path,
       bytes: options.reserveBytes,
@@ -109,10 +110,10 @@ export class Store {
       },
     });
     this.#compactor = new Compactor({
+      environment,
       disk,
       options,
       logs: () => [...this.#registry.logs.values()].map((log) => log.compaction),
-      now: ground.now ?? Date.now,
       fail: (error) => this.#fail(error),
     });
     this.#host = this.#makeHost();
@@ -121,6 +122,7 @@ export class Store {
       found,
     );
     this.#checkpointer = new Checkpointer({
+      environment,
       disk,
       journal: this.#journal,
       queue: this.#queue,
@@ -145,8 +147,9 @@ export class Store {
     });
   }
 
-  /** Opens the data directory that `ground.disk` has locked. The disk is closed when that fails. */
-  static async open(ground: StoreGround, given: Partial<StoreOptions> = {}): Promise<Store> {
+  /** Opens the data directory that `disk` has locked. The disk is closed when that fails. */
+  static async open(standsOn: StoreGround, given: Partial<StoreOptions> = {}): Promise<Store> {
+    const ground = { environment: systemEnvironment, ...standsOn };
     try {
       const options = resolveStoreOptions(given);
       const opened = await openDirectory(ground, options);
@@ -244,7 +247,7 @@ export class Store {
       disk: this.#ground.disk,
       journal: this.#journal,
       queue: this.#queue,
-      now: this.#ground.now ?? Date.now,
+      environment: this.#ground.environment,
       get refusal() {
         return store.#refusal;
       },

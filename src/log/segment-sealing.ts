@@ -6,6 +6,7 @@
  * and `Log.verify` says where it is.
  */
 import type { Disk } from '../disk/disk.js';
+import { type Environment, turn } from '../environment.js';
 import { VarveError } from '../errors.js';
 import { lastOffsetAt, maxTimestampAt } from '../record/record-batch.js';
 import { encodeSeal, SealBuilder, type SealIdentity, type SegmentSeal } from '../segment/seal.js';
@@ -19,14 +20,19 @@ export function sealPath(segment: Pick<Segment, 'stem'>): string {
 }
 
 /** Nothing happens to a segment that is cut or closed meanwhile. */
-export async function sealSegment(disk: Disk, segment: Segment, identity: SealIdentity): Promise<void> {
+export async function sealSegment(
+  disk: Disk,
+  segment: Segment,
+  identity: SealIdentity,
+  environment: Environment,
+): Promise<void> {
   const { length } = segment;
   const isGone = (): boolean => segment.isClosed || segment.length !== length;
   try {
     await segment.prepareLookup();
     if (isGone()) return;
     if (segment.hasUnsavedIndexes) await segment.indexes.save(disk, segment.stem);
-    const seal = await walk(segment, identity, isGone);
+    const seal = await walk(segment, identity, isGone, environment);
     if (seal !== undefined && !isGone()) await disk.replaceFile(sealPath(segment), encodeSeal(seal));
   } catch (error) {
     const isFault = error instanceof VarveError && (error.code === 'CORRUPT_LOG' || segment.isPoisoned);
@@ -35,7 +41,12 @@ export async function sealSegment(disk: Disk, segment: Segment, identity: SealId
 }
 
 /** Undefined when the segment changed meanwhile. */
-async function walk(segment: Segment, identity: SealIdentity, isGone: () => boolean): Promise<SegmentSeal | undefined> {
+async function walk(
+  segment: Segment,
+  identity: SealIdentity,
+  isGone: () => boolean,
+  environment: Environment,
+): Promise<SegmentSeal | undefined> {
   const builder = new SealBuilder(identity);
   const { length } = segment;
   let expected = segment.base;
@@ -51,7 +62,7 @@ async function walk(segment: Segment, identity: SealIdentity, isGone: () => bool
       expected = last + 1;
       position = end;
     }
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await turn(environment);
   }
   if (isGone() || segment.isPoisoned) return undefined;
   return builder.seal();

@@ -5,8 +5,8 @@
  * Damage is a range of bytes up to the next place that is surely the beginning of a batch; the scan goes on there.
  * Nothing is changed but the seal, which is written anew when it is missing and every batch checks out.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Disk } from '../disk/disk.js';
+import { type Environment, sleep } from '../environment.js';
 import { VarveError } from '../errors.js';
 import { BATCH_HEADER_BYTES, batchSizeAt, MAGIC, magicAt } from '../record/record-batch.js';
 import { decodeSeal, encodeSeal, SealBuilder, type SealIdentity, sameSeal } from '../segment/seal.js';
@@ -19,6 +19,7 @@ import { faultText, scanSegment } from './segment-scan.js';
 const PIECE_BYTES = 1024 * 1024;
 
 export interface VerificationGround {
+  readonly environment: Environment;
   readonly disk: Disk;
   readonly identity: SealIdentity;
   /** Epoch of the record at an offset; undefined where that is not known any more. */
@@ -220,13 +221,13 @@ class Verification {
   }
 
   #reader(): Pick<Disk, 'readFile'> {
-    const { disk, signal, bytesPerSecond } = this.#ground;
+    const { environment, disk, signal, bytesPerSecond } = this.#ground;
     return {
       readFile: async (path, position, length) => {
         signal?.throwIfAborted();
         const bytes = await disk.readFile(path, position, length);
         if (bytesPerSecond !== undefined && bytes !== undefined) {
-          await sleep((bytes.length / bytesPerSecond) * 1000, undefined, signal && { signal });
+          await sleep(environment, (bytes.length / bytesPerSecond) * 1000, signal);
         }
         return bytes;
       },

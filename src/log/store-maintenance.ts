@@ -3,6 +3,7 @@
  * and deletes what is not to be kept; and it writes a checkpoint as soon as the journal holds half of what it may hold. At
  * all of it appends wait.
  */
+import type { Timer } from '../environment.js';
 import { VarveError } from '../errors.js';
 import type { MappedSegments } from '../segment/mapped-segments.js';
 import type { Checkpointer } from './checkpointer.js';
@@ -25,20 +26,21 @@ export interface StoreMaintenanceParts {
 
 export class StoreMaintenance {
   readonly #parts: StoreMaintenanceParts;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: Timer;
   #isQueued = false;
 
   constructor(parts: StoreMaintenanceParts) {
     this.#parts = parts;
     parts.host.queue.onAlarm = () => this.#watchJournal();
     this.#watchJournal();
-    this.#timer = setInterval(() => this.#maintain(), parts.options.checkpointIntervalMs);
+    const { checkpointIntervalMs } = parts.options;
+    this.#timer = parts.host.environment.every(checkpointIntervalMs, () => this.#maintain());
     this.#timer.unref();
   }
 
   /** The clock makes no further turn. */
   stop(): void {
-    clearInterval(this.#timer);
+    this.#parts.host.environment.cancel(this.#timer);
   }
 
   /** One turn of the clock, now, with a checkpoint whatever has happened. @throws VarveError DISK_FAILED, CLOSED */

@@ -7,8 +7,8 @@
  * What can go wrong: DIRECTORY_MISSING, DIRECTORY_MISMATCH, CORRUPT_CHECKPOINT, CORRUPT_JOURNAL, CORRUPT_LOG (files gone),
  * DISK_FULL, DISK_FAILED; INVALID_ARGUMENT for settings that do not fit the disk.
  */
-import { randomBytes } from 'node:crypto';
 import type { Disk } from '../disk/disk.js';
+import type { Environment } from '../environment.js';
 import { CHECKPOINT_FILE, type Checkpoint, encodeCheckpoint } from '../journal/checkpoint.js';
 import {
   checkMeta,
@@ -30,9 +30,11 @@ export interface StoreGround {
   readonly path: string;
   /** Changes with every boot of the machine; '' if unknown. */
   readonly bootId: string;
-  /** Wall clock, milliseconds since 1970: for timestamps, rolling and retention. Default: the system's. */
-  readonly now?: () => number;
+  /** Default: the process. */
+  readonly environment?: Environment;
 }
+
+export type ResolvedGround = Required<StoreGround>;
 
 export interface OpenedDirectory {
   readonly meta: DirectoryMeta;
@@ -42,7 +44,7 @@ export interface OpenedDirectory {
   readonly markStarted: () => Promise<void>;
 }
 
-export async function openDirectory(ground: StoreGround, options: StoreOptions): Promise<OpenedDirectory> {
+export async function openDirectory(ground: ResolvedGround, options: StoreOptions): Promise<OpenedDirectory> {
   const { disk, path, bootId } = ground;
   await checkFits(disk, path, options);
   const meta = await readOrFormat(ground, options);
@@ -73,7 +75,10 @@ export async function openDirectory(ground: StoreGround, options: StoreOptions):
 }
 
 /** Reads meta.json, or formats the directory when that is asked for. */
-async function readOrFormat({ disk, path }: StoreGround, options: StoreOptions): Promise<DirectoryMeta> {
+async function readOrFormat(
+  { disk, path, environment }: ResolvedGround,
+  options: StoreOptions,
+): Promise<DirectoryMeta> {
   checkOwner(options);
   const meta = await readMeta(disk, path);
   if (meta !== undefined) {
@@ -82,8 +87,8 @@ async function readOrFormat({ disk, path }: StoreGround, options: StoreOptions):
   }
   if (!options.create) throw neverFormatted(path);
   return writeMeta(disk, path, {
-    clusterId: options.clusterId ?? randomBytes(16).toString('hex'),
+    clusterId: options.clusterId ?? environment.randomBytes(16).toString('hex'),
     nodeId: options.nodeId ?? 1,
-    directoryId: randomBytes(16).toString('hex'),
+    directoryId: environment.randomBytes(16).toString('hex'),
   });
 }

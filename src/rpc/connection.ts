@@ -12,12 +12,13 @@
  *
  * What can go wrong: bytes that are not frames close the connection, after an Error frame (correlation id 0) that says why.
  */
-import type { Socket } from 'node:net';
+import { type Environment, systemEnvironment, type Timer } from '../environment.js';
 import { ERROR_CODES, type ErrorCode, VarveError } from '../errors.js';
 import { encodeFrame, type Frame, FrameDecoder, unpackHeader } from './frame.js';
 import type { FrameMemory } from './frame-memory.js';
 import { FrameType, MAX_FRAME_BYTES } from './protocol.js';
-import { sharedWriteScheduler, type WriteScheduler } from './write-scheduler.js';
+import type { ByteStream } from './transport.js';
+import { sharedWriteScheduler, WriteScheduler } from './write-scheduler.js';
 
 export interface ConnectionOptions {
   /** Largest frame in either direction. Default 8 MiB. */
@@ -31,6 +32,8 @@ export interface ConnectionOptions {
   /** The connection is closed when nothing was sent or received for so long. 0 (default): never. */
   readonly idleMs?: number;
   readonly scheduler?: WriteScheduler;
+  /** Default: the process. */
+  readonly environment?: Environment;
   /** When given, header and body of a frame are only valid until `onFrame` returns. Not for a side that awaits replies. */
   readonly frameMemory?: FrameMemory;
 }
@@ -58,7 +61,7 @@ interface Pending {
   readonly type: number;
   /** Number of its frame, counted from 1: it left once `#framesWritten` has reached it. */
   readonly frame: number;
-  /** performance.now() time; Infinity: none. */
+  /** On the environment's monotonic clock; Infinity: none. */
   readonly deadline: number;
   readonly timeoutMs: number;
   readonly done: ReplyCallback;
@@ -104,7 +107,8 @@ export class Connection {
   /** "host:port" of the other side, for messages. */
   readonly remote: string;
 
-  readonly #socket: Socket;
+  readonly #socket: ByteStream;
+  readonly #environment: Environment;
   readonly #decoder: FrameDecoder;
   readonly #scheduler: WriteScheduler;
   readonly #maxFrameBytes: number;
@@ -122,15 +126,18 @@ export class Connection {
   readonly #pending = new Map<number, Pending>();
   #unwritten: Unwritten[] = [];
   #lastCorrelationId = 0;
-  #sweep: NodeJS.Timeout | undefined;
-  #linger: NodeJS.Timeout | undefined;
+  #sweep: Timer | undefined;
+  #linger: Timer | undefined;
   #bytesIn = 0;
   #bytesOut = 0;
 
   /** Takes over a connected socket. `firstFrameBytes`: the limit until `handshaken` is called. */
-  constructor(socket: Socket, options: ConnectionOptions = {}, firstFrameBytes?: number) {
+  constructor(socket: ByteStream, options: ConnectionOptions = {}, firstFrameBytes?: number) {
     this.#socket = socket;
-    this.#scheduler = options.scheduler ?? sharedWriteScheduler;
+    this.#environment = options.environment ?? systemEnvironment;
+    this.#scheduler =
+      options.scheduler ??
+      (options.environment === undefined ? sharedWriteScheduler : new WriteScheduler(options.environment));
     this.#maxFrameBytes = options.maxFrameBytes ?? MAX_FRAME_BYTES;
     this.#outgoingHighBytes = options.outgoingHighBytes ?? 4 * 1024 * 1024;
     this.#outgoingMaxBytes = options.outgoingMaxBytes ?? 64 * 1024 * 1024;
@@ -221,9 +228,12 @@ export class Connection {
       queueMicrotask(() => done(refused, NO_HEADER, NO_BYTES));
       return;
     }
-    const deadline = timeoutMs > 0 ? performance.now() + timeoutMs : Infinity;
+    const deadline = timeoutMs > 0 ? this.#environment.monotonic() + timeoutMs : Infinity;
     this.#pending.set(id, { type, frame: this.#framesQueued, deadline, timeoutMs, done });
-    if (deadline !== Infinity) this.#sweep ??= setInterval(() => this.#expire(), SWEEP_MS).unref();
+    if (deadline !== Infinity && this.#sweep === undefined) {
+      this.#sweep = this.#environment.every(SWEEP_MS, () => this.#expire());
+      this.#sweep.unref();
+    }
   }
 
   /** As `requestWith`, as a promise. `timeoutMs` 0: no deadline. */
@@ -317,7 +327,8 @@ export class Connection {
     // the Error frame with it.
     this.#socket.resume();
     this.#socket.end();
-    this.#linger = setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+    this.#linger = this.#environment.after(LINGER_MS, () => this.#socket.destroy());
+    this.#linger.unref();
   }
 
   /** Ends the connection at once. */
@@ -424,7 +435,7 @@ export class Connection {
   }
 
   #expire(): void {
-    const now = performance.now();
+    const now = this.#environment.monotonic();
     let waiting = false;
     for (const [id, pending] of this.#pending) {
       if (pending.deadline > now) {
@@ -440,7 +451,7 @@ export class Connection {
   }
 
   #stopSweep(): void {
-    clearInterval(this.#sweep);
+    this.#environment.cancel(this.#sweep);
     this.#sweep = undefined;
   }
 
@@ -449,7 +460,7 @@ export class Connection {
     const reason = this.#reason ?? error;
     this.#state = 'closed';
     this.#decoder.stop();
-    clearTimeout(this.#linger);
+    this.#environment.cancel(this.#linger);
     this.#queue = [];
     this.#queuedBytes = 0;
     this.#socket.destroy();

@@ -4,11 +4,12 @@
  * Errors: CONNECTION_LOST (nobody there, or it hung up), TIMEOUT, WRONG_CLUSTER, WRONG_NODE, UNSUPPORTED_VERSION,
  * PROTOCOL_ERROR (whoever listens there does not speak this protocol).
  */
-import { connect } from 'node:net';
+import { systemEnvironment } from '../environment.js';
 import { VarveError } from '../errors.js';
 import { Connection, type ConnectionOptions } from './connection.js';
 import { type Handshake, type Identity, packHandshake, unpackHandshakeReply } from './handshake.js';
 import { FrameType, MAX_HANDSHAKE_BYTES } from './protocol.js';
+import { tcpTransport, type Transport } from './transport.js';
 
 export interface DialOptions {
   readonly host: string;
@@ -19,6 +20,8 @@ export interface DialOptions {
   /** For connecting and the handshake together. Default 5,000 ms. */
   readonly timeoutMs?: number;
   readonly connection?: ConnectionOptions;
+  /** Default: TCP. */
+  readonly transport?: Transport;
   /**
    * Called with the result before any frame that follows the handshake is delivered (it may have come in the same packet):
    * who expects frames that are no replies sets `onFrame` here.
@@ -36,21 +39,21 @@ export interface Dialled {
 export function dial(options: DialOptions): Promise<Dialled> {
   const { host, port, handshake, expectNodeId, signal } = options;
   const timeoutMs = options.timeoutMs ?? 5000;
+  const environment = options.connection?.environment ?? systemEnvironment;
   const address = `${host}:${port}`;
   return new Promise((resolve, reject) => {
     let connection: Connection | undefined;
-    const socket = connect({ host, port, noDelay: true });
+    const socket = (options.transport ?? tcpTransport).connect(host, port);
     const fail = (error: VarveError): void => {
-      clearTimeout(timer);
+      environment.cancel(timer);
       signal?.removeEventListener('abort', onAbort);
       if (connection !== undefined) connection.destroy(error);
       else socket.destroy();
       reject(error);
     };
-    const timer = setTimeout(
-      () => fail(new VarveError('TIMEOUT', `no connection to ${address} within ${timeoutMs} ms`)),
-      timeoutMs,
-    );
+    const timer = environment.after(timeoutMs, () => {
+      fail(new VarveError('TIMEOUT', `no connection to ${address} within ${timeoutMs} ms`));
+    });
     const onAbort = (): void => fail(new VarveError('CLOSED', `connecting to ${address} was given up`));
     if (signal?.aborted) return onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -71,7 +74,7 @@ export function dial(options: DialOptions): Promise<Dialled> {
           const peer = unpackHandshakeReply(header);
           checkPeer(address, peer, handshake.clusterId, expectNodeId);
           opened.handshaken();
-          clearTimeout(timer);
+          environment.cancel(timer);
           signal?.removeEventListener('abort', onAbort);
           options.onOpen?.({ connection: opened, peer });
           resolve({ connection: opened, peer });

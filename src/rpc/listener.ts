@@ -2,13 +2,13 @@
  * Accepts connections. Each must begin with a handshake of at most MAX_HANDSHAKE_BYTES within `handshakeTimeoutMs`; who
  * does not, or is refused by `admit`, gets an Error frame and is closed. Only then does the owner see the connection.
  */
-import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { systemEnvironment } from '../environment.js';
 import { VarveError } from '../errors.js';
 import { Connection, type ConnectionOptions } from './connection.js';
 import type { Frame } from './frame.js';
 import { type Handshake, type Identity, packHandshakeReply, unpackHandshake } from './handshake.js';
 import { FrameType, MAX_HANDSHAKE_BYTES } from './protocol.js';
+import { type ByteStream, type StreamServer, tcpTransport, type Transport } from './transport.js';
 
 export interface ListenerOptions {
   readonly host: string;
@@ -25,41 +25,37 @@ export interface ListenerOptions {
   readonly handshakeTimeoutMs?: number;
   /** Connections beyond this are closed at once. Default 4096. */
   readonly maxConnections?: number;
+  /** Default: TCP. */
+  readonly transport?: Transport;
 }
 
 export class Listener {
-  readonly #server: Server;
+  #server: StreamServer | undefined;
   readonly #options: ListenerOptions;
   readonly #connections = new Set<Connection>();
 
-  private constructor(server: Server, options: ListenerOptions) {
-    this.#server = server;
+  private constructor(options: ListenerOptions) {
     this.#options = options;
   }
 
   /** @throws VarveError INVALID_CONFIG when the address can't be listened on. */
   static async open(options: ListenerOptions): Promise<Listener> {
-    const server = createServer({ noDelay: true, allowHalfOpen: true });
-    server.maxConnections = options.maxConnections ?? 4096;
-    const listener = new Listener(server, options);
-    server.on('connection', (socket) => listener.#accept(socket));
+    const { host, port, maxConnections = 4096, transport = tcpTransport } = options;
+    const listener = new Listener(options);
     try {
-      server.listen({ host: options.host, port: options.port });
-      await once(server, 'listening');
+      const onStream = (stream: ByteStream): void => listener.#accept(stream);
+      listener.#server = await transport.listen({ host, port, maxConnections, onStream });
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
-      throw new VarveError(
-        'INVALID_CONFIG',
-        `cannot listen on ${options.host}:${options.port} (${code}). ${adviceFor(code)}`,
-        { cause },
-      );
+      throw new VarveError('INVALID_CONFIG', `cannot listen on ${host}:${port} (${code}). ${adviceFor(code)}`, {
+        cause,
+      });
     }
     return listener;
   }
 
   get port(): number {
-    const address = this.#server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
+    return this.#server?.port ?? 0;
   }
 
   get connections(): ReadonlySet<Connection> {
@@ -68,29 +64,29 @@ export class Listener {
 
   /** Stops accepting, and closes every connection that came in after what was sent on it; resolves when all have ended. */
   async close(): Promise<void> {
-    const closed = once(this.#server, 'close');
-    this.#server.close();
+    const closed = this.#server?.close();
     for (const connection of [...this.#connections]) {
       connection.close(new VarveError('CLOSED', 'the other side is closing down'));
     }
     await closed;
   }
 
-  #accept(socket: Socket): void {
+  #accept(stream: ByteStream): void {
     const options = this.#options;
-    const connection = new Connection(socket, options.connection, MAX_HANDSHAKE_BYTES);
+    const connection = new Connection(stream, options.connection, MAX_HANDSHAKE_BYTES);
     this.#connections.add(connection);
     const timeoutMs = options.handshakeTimeoutMs ?? 5000;
-    const timer = setTimeout(() => {
+    const environment = options.connection?.environment ?? systemEnvironment;
+    const timer = environment.after(timeoutMs, () => {
       connection.close(new VarveError('TIMEOUT', `no handshake came within ${timeoutMs} ms`));
-    }, timeoutMs);
+    });
     connection.onClose = () => {
-      clearTimeout(timer);
+      environment.cancel(timer);
       this.#connections.delete(connection);
     };
     connection.onFrame = (frame) => {
       const handshake = this.#admit(frame);
-      clearTimeout(timer);
+      environment.cancel(timer);
       connection.onFrame = undefined;
       connection.handshaken();
       // Before anything that the owner has to say.

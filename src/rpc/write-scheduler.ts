@@ -3,19 +3,28 @@
  * produced for one peer go out in one gathered write. An owner that has a last step of its own in each turn (a node's
  * pass, a producer's batch) calls `flush` at its end instead of waiting for the next turn.
  */
+import { type Environment, systemEnvironment } from '../environment.js';
+
 export interface Flushable {
   flush(): void;
 }
 
 export class WriteScheduler {
+  readonly #environment: Environment;
   #dirty: Flushable[] = [];
-  #immediate: NodeJS.Immediate | undefined;
+  #isScheduled = false;
+
+  constructor(environment: Environment = systemEnvironment) {
+    this.#environment = environment;
+  }
 
   /** Once per target and turn; the target keeps track of that. */
   add(target: Flushable): void {
     this.#dirty.push(target);
-    this.#immediate ??= setImmediate(() => {
-      this.#immediate = undefined;
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#environment.nextTurn(() => {
+      this.#isScheduled = false;
       this.flush();
     });
   }

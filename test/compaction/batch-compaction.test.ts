@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type CompactionRules, compactBatch, isJudged } from '../../src/compaction/batch-compaction.js';
 import { ChainWriter } from '../../src/compaction/chain-writer.js';
-import { OffsetMap } from '../../src/compaction/offset-map.js';
+import { OffsetMap, SALT_BYTES } from '../../src/compaction/offset-map.js';
 import { ProducerBatches } from '../../src/compaction/producer-batches.js';
 import { decodeBatchAsync } from '../../src/record/decode.js';
 import { deleteHorizonAt, readBatchHeader } from '../../src/record/record-batch.js';
@@ -24,7 +24,7 @@ interface Options {
 /** Compacts a log held in memory. */
 async function compact(batches: readonly Buffer[], options: Options = {}): Promise<Buffer[]> {
   const { now = NOW, mapEnd = Infinity, isAborted = () => false } = options;
-  const map = new OffsetMap(1 << 20, 10_000);
+  const map = new OffsetMap(1 << 20, 10_000, Buffer.alloc(SALT_BYTES));
   const producers = new ProducerBatches();
   for (const batch of batches) {
     const { producerId, baseOffset, isControl } = readBatchHeader(batch, 0);

@@ -6,6 +6,7 @@ import { openDisk } from '../../src/disk/native-disk.js';
 import { Trace, type TraceEvent } from '../../src/disk/trace.js';
 import type { Configuration, Log } from '../../src/log/log.js';
 import { Store } from '../../src/log/partition-store.js';
+import { wallClock } from '../wall-clock.js';
 import { modelOf } from '../log/producer-answers.js';
 import type { ProducerModel } from '../log/producer-model.js';
 import { cacheOf } from './campaign.js';
@@ -69,7 +70,7 @@ export async function openAt(
   trace?: Trace,
 ): Promise<Store> {
   const disk = await openDisk(root, { trace });
-  return Store.open({ disk, path: root, bootId, now }, options);
+  return Store.open({ disk, path: root, bootId, environment: wallClock(now) }, options);
 }
 
 /** Records of the batch that are still there. */

@@ -4,8 +4,10 @@
  */
 import { afterEach, expect, test } from 'vitest';
 import { PeerLink } from '../../src/cluster/peer-link.js';
+import { systemEnvironment } from '../../src/environment.js';
 import type { AppendRequest } from '../../src/raft/types.js';
 import { Listener } from '../../src/rpc/listener.js';
+import { tcpTransport } from '../../src/rpc/transport.js';
 import { until } from '../cluster/harness.js';
 
 const MIB = 1024 * 1024;
@@ -40,6 +42,8 @@ test('a peer is sent more than its connection takes: some of it is lost, the con
     peer: { id: 1, host: '127.0.0.1', port: listener.port },
     self: identity(2),
     connection: { outgoingMaxBytes: 3 * MIB },
+    environment: systemEnvironment,
+    transport: tcpTransport,
     silenceMs: 60_000,
     onFrame: () => {},
     onUp: () => {},

@@ -9,6 +9,7 @@ import { expect, test } from 'vitest';
 import type { Disk } from '../../src/disk/disk.js';
 import { bootId, openDisk } from '../../src/disk/native-disk.js';
 import { Store } from '../../src/log/partition-store.js';
+import { wallClock } from '../wall-clock.js';
 import { temporaryDirectory } from '../log/crash-image.js';
 
 const MIB = 1024 * 1024;
@@ -39,7 +40,7 @@ test('a log that is being closed is not rolled any more', async () => {
     inBetween?.();
     inBetween = undefined;
   });
-  const store = await Store.open({ disk, path, bootId: bootId(), now: () => now }, OPTIONS);
+  const store = await Store.open({ disk, path, bootId: bootId(), environment: wallClock(() => now) }, OPTIONS);
   const log = await store.openLog('t', 0, { segmentMs: HOUR, segmentJitterMs: 0 });
   await log.append([{ value: 'a' }]);
 

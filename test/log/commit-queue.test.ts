@@ -30,7 +30,7 @@ test('a durable ticket completes everything up to it, in order, and tells each l
       }),
       fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 20 }),
       (entries, cuts) => {
-        const queue = new CommitQueue({ ...LIMITS, pendingMaxBytes: Number.MAX_SAFE_INTEGER });
+        const queue = new CommitQueue({ ...LIMITS, pendingMaxBytes: Number.MAX_SAFE_INTEGER }, () => 0);
         const logs = [new Target(), new Target(), new Target()];
         const ends = [0, 0, 0];
         const called: number[] = [];
@@ -57,7 +57,7 @@ test('a durable ticket completes everything up to it, in order, and tells each l
 });
 
 test('a completion of another generation moves nothing', () => {
-  const queue = new CommitQueue(LIMITS);
+  const queue = new CommitQueue(LIMITS, () => 0);
   const log = new Target();
   queue.addAppend(1, log, 5, 0, 10, 'sync');
   log.generation = 1;
@@ -69,7 +69,7 @@ test('a completion of another generation moves nothing', () => {
 });
 
 test('each append that is let in may fill the limit again, and then the rest waits on', () => {
-  const queue = new CommitQueue(LIMITS);
+  const queue = new CommitQueue(LIMITS, () => 0);
   const log = new Target();
   let ticket = 0;
   let ran = 0;
@@ -86,7 +86,7 @@ test('each append that is let in may fill the limit again, and then the rest wai
 });
 
 test('an append that is let in runs once, even if what it does lets others in', () => {
-  const queue = new CommitQueue(LIMITS);
+  const queue = new CommitQueue(LIMITS, () => 0);
   const log = new Target();
   const ran: number[] = [];
   let ticket = 0;
@@ -125,7 +125,7 @@ test('async is bounded by bytes and by the age of the oldest', () => {
 });
 
 test('a full journal holds every mode back until it is not', async () => {
-  const queue = new CommitQueue(LIMITS);
+  const queue = new CommitQueue(LIMITS, () => 0);
   queue.journalFull = true;
   const released = Promise.all((['sync', 'async', 'none'] as const).map((mode) => queue.whenWritable(mode)));
   for (const mode of ['sync', 'async', 'none'] as const) expect(queue.throttledFor(mode)).toBe(true);
@@ -134,7 +134,7 @@ test('a full journal holds every mode back until it is not', async () => {
 });
 
 test('a failure reaches every callback and every waiter once, and nothing becomes durable after it', async () => {
-  const queue = new CommitQueue(LIMITS);
+  const queue = new CommitQueue(LIMITS, () => 0);
   const log = new Target();
   const errors: (Error | undefined)[] = [];
   queue.addRecord(1, (error) => errors.push(error));
@@ -150,7 +150,7 @@ test('a failure reaches every callback and every waiter once, and nothing become
 });
 
 test('tickets without a gap are an invariant', () => {
-  const queue = new CommitQueue(LIMITS);
+  const queue = new CommitQueue(LIMITS, () => 0);
   expect(() => queue.addRecord(2, () => {})).toThrow(expect.objectContaining({ code: 'INVARIANT_BROKEN' }));
   expect(() => queue.onDurable(1)).toThrow(expect.objectContaining({ code: 'INVARIANT_BROKEN' }));
 });

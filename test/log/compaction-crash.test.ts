@@ -8,6 +8,7 @@ import type { Log } from '../../src/log/log.js';
 import { openStore } from '../../src/log/store.js';
 import { Store } from '../../src/log/partition-store.js';
 import { COMPRESSIONS, type RecordInput, type Record as StoredRecord } from '../../src/record/types.js';
+import { wallClock } from '../wall-clock.js';
 import { crashImage, temporaryDirectory } from './crash-image.js';
 
 const MIB = 1024 * 1024;
@@ -99,7 +100,7 @@ test(`${COUNT} records over ${KEYS} keys: killed before any step, the log holds 
     await store.close();
     rmSync(image, { recursive: true, force: true });
   });
-  const store = await Store.open({ disk, path, bootId: bootId(), now: () => now }, STORE);
+  const store = await Store.open({ disk, path, bootId: bootId(), environment: wallClock(() => now) }, STORE);
   const log = await store.openLog('t', 0, LOG);
   let pending: Promise<unknown>[] = [];
   for (let offset = 0; offset < COUNT; offset += PER_BATCH) {

@@ -9,6 +9,7 @@ import { decodeBatchAsync } from '../../src/record/decode.js';
 import { isControlAt, lastOffsetAt, stampBatch } from '../../src/record/record-batch.js';
 import type { Record } from '../../src/record/types.js';
 import { validateStoredBatch } from '../../src/record/validate-batch.js';
+import { wallClock } from '../wall-clock.js';
 import { asProducer, type BatchPlan, batchPlan } from '../compaction/batches.js';
 import { buildBatch, plain } from '../record/records.js';
 import { crashImage, temporaryDirectory } from './crash-image.js';
@@ -61,7 +62,7 @@ class Run {
   async open(): Promise<void> {
     const path = this.#paths.at(-1)!;
     const options = { create: true, journalFileBytes: MIB, journalMaxBytes: 4 * MIB, checkpointIntervalMs: 3_600_000 };
-    const ground = { disk: await openDisk(path), path, bootId: bootId(), now: () => this.#now };
+    const ground = { disk: await openDisk(path), path, bootId: bootId(), environment: wallClock(() => this.#now) };
     this.#store = await Store.open(ground, { ...options, compactionBufferBytes: 24 * 1000 });
     this.#log = await this.#store.openLog('t', 0, {
       segmentBytes: MIB,

@@ -9,6 +9,7 @@ import { Store } from '../../src/log/partition-store.js';
 import { resolveLogOptions } from '../../src/log/resolved-options.js';
 import { isDueToRoll, retentionPoint, rollAfterMs, type TimedSegment } from '../../src/log/retention.js';
 import { BatchBuilder } from '../../src/record/batch-builder.js';
+import { wallClock } from '../wall-clock.js';
 import { crashImage, temporaryDirectory } from './crash-image.js';
 
 const MIB = 1024 * 1024;
@@ -100,7 +101,7 @@ class Clock {
 
 async function openAt(path: string, clock: Clock): Promise<Store> {
   const disk = await openDisk(path);
-  const ground = { disk, path, bootId: 'boot', now: () => clock.now };
+  const ground = { disk, path, bootId: 'boot', environment: wallClock(() => clock.now) };
   const options = { create: true, journalFileBytes: MIB, checkpointIntervalMs: 3_600_000 };
   const store = await Store.open(ground, options);
   onTestFinished(() => store.close());

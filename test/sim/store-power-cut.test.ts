@@ -6,6 +6,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Log } from '../../src/log/log.js';
 import { Store } from '../../src/log/partition-store.js';
+import { wallClock } from '../wall-clock.js';
 import { Prng } from '../raft/prng.js';
 import { TwinDisk } from './twin-disk.js';
 import { type Choose, TwinFile } from './twin-file.js';
@@ -68,7 +69,7 @@ class Machine {
     let store: Store | undefined;
     let log: Log | undefined;
     try {
-      const ground = { disk, path: '/twin', bootId: `boot ${this.#boots}`, now: () => this.#now++ };
+      const ground = { disk, path: '/twin', bootId: `boot ${this.#boots}`, environment: wallClock(() => this.#now++) };
       const options = { create: true, journalFileBytes: 128 * 1024, journalMaxBytes: 1024 * 1024 };
       const directFlushBytes = random.pick([0, 3000]);
       const opening = Store.open(ground, { ...options, directFlushBytes, checkpointIntervalMs: 3_600_000 });

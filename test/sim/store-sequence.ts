@@ -13,6 +13,7 @@ import type { StoreOptions } from '../../src/log/options.js';
 import { type OpenLogOptions, Store } from '../../src/log/partition-store.js';
 import { BatchBuilder } from '../../src/record/batch-builder.js';
 import { baseOffsetAt, batchSizeAt } from '../../src/record/record-batch.js';
+import { wallClock } from '../wall-clock.js';
 import { Prng } from '../raft/prng.js';
 import { TwinDisk } from './twin-disk.js';
 import { TwinFileSystem } from './twin-file-system.js';
@@ -173,7 +174,7 @@ class StoreSequence {
   }
 
   async #openSide(disk: Disk): Promise<Side> {
-    const ground = { disk, path: this.#root, bootId: BOOT_ID, now: () => this.#now };
+    const ground = { disk, path: this.#root, bootId: BOOT_ID, environment: wallClock(() => this.#now) };
     const store = await Store.open(ground, this.#options);
     const side: Side = { disk, store, logs: new Map(), failure: '' };
     store.onFailure = (error) => {
