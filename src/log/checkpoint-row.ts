@@ -27,7 +27,7 @@ export function checkpointRow(
     generation: cursors.generation,
     compactedTo: compaction.compactedTo,
     tombstonesRemovedTo: compaction.tombstonesRemovedTo,
-    segments: segments.states(),
+    segments: segments.writeback.rows(),
     epochs: cursors.epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
     configurations: cursors.configurations.rows(),
     producersEmptyBelow: producers.emptyBelow,
@@ -39,6 +39,6 @@ export function checkpointRow(
  * not change cost a checkpoint no more than this.
  */
 export function checkpointKey({ cursors, journal, segments, producers }: LogParts, compaction: LogCompaction): string {
-  const versions = `${cursors.configurations.version} ${segments.version}`;
+  const versions = `${cursors.configurations.version} ${segments.writeback.version}`;
   return `${journal.lastTicket} ${cursors.highWatermark} ${compaction.compactedTo} ${producers.emptyBelow} ${versions}`;
 }

@@ -19,10 +19,10 @@ import { type Environment, turn } from '../environment.js';
 import { assembleCheckpoint, CHECKPOINT_FILE, encodeLogState } from '../journal/checkpoint.js';
 import { type LogState, logKey } from '../journal/log-state.js';
 import type { CommitQueue } from './commit-queue.js';
-import type { SegmentWork } from './log-segments.js';
 import { inParallel } from './in-parallel.js';
 import type { PartitionLog } from './partition-log.js';
 import type { SnapshotWork } from './partition-producers.js';
+import type { SegmentWork } from './segment-writeback.js';
 
 export const EPOCH_FILE = 'leader-epoch-checkpoint';
 
@@ -160,7 +160,7 @@ export class Checkpointer {
       const checkpoint = assembled.value;
       await disk.replaceFile(CHECKPOINT_FILE, checkpoint, { keepPrevious: true });
     } catch (error) {
-      for (const each of work) each.log.segments.returnWork(each.work);
+      for (const each of work) each.log.segments.writeback.giveBack(each.work);
       throw error;
     }
 
@@ -171,7 +171,7 @@ export class Checkpointer {
     for (; this.#journalFile < journalFile; this.#journalFile++) journal.recycle(this.#journalFile);
     for (const { log, work: done, state, stateKey } of work) {
       states.set(logKey(state.topicId, state.partition), state);
-      await log.segments.finishWork(done);
+      await log.segments.writeback.finish(done);
       this.#stateKeys.set(log, stateKey);
     }
   }
@@ -200,7 +200,7 @@ export class Checkpointer {
       await this.#parts.journal.flush();
       await this.#makeDurable(work, true);
     } catch (error) {
-      log.segments.returnWork(work.work);
+      log.segments.writeback.giveBack(work.work);
       throw error;
     }
     return work.state;
@@ -212,7 +212,7 @@ export class Checkpointer {
   }
 
   async #makeDurable({ log, work, snapshot }: LogWork, closing: boolean): Promise<void> {
-    await log.segments.doWork(work);
+    await log.segments.writeback.run(work);
     if (snapshot !== undefined) await log.producers.write(snapshot);
     if (closing) await log.segments.saveActiveIndexes();
     // Written when the log was closed, or as soon as it holds something.
@@ -231,7 +231,7 @@ function takeWork(log: PartitionLog, closing: boolean, knownKey?: string): LogWo
   const snapshot = log.captureProducers(closing ? 'now' : 'roll');
   const { stateKey } = log;
   if (!closing && snapshot === undefined && stateKey === knownKey) return undefined;
-  return { log, work: log.segments.takeWork(), state: log.state(), stateKey, snapshot };
+  return { log, work: log.segments.writeback.take(), state: log.state(), stateKey, snapshot };
 }
 
 /** Leaves the event loop its turn, after a while of work. */

@@ -11,9 +11,9 @@ import { crc32c } from '../disk/addon.js';
 import type { Disk } from '../disk/disk.js';
 import { invariant } from '../errors.js';
 import { maxTimestampAt } from '../record/record-batch.js';
+import { segmentPaths } from '../segment/file-names.js';
 import { encodeSeal, SealBuilder, type SealIdentity } from '../segment/seal.js';
 import { SegmentIndexes } from '../segment/segment-indexes.js';
-import { pathsOf } from './log-segments.js';
 import type { LogOptions } from './options.js';
 import { sealPath } from './segment-sealing.js';
 
@@ -90,6 +90,6 @@ export class CompactedFile {
   }
 
   async remove(): Promise<void> {
-    await this.#disk.removeFiles(pathsOf(this.#path));
+    await this.#disk.removeFiles(segmentPaths(this.#path));
   }
 }

@@ -1,5 +1,6 @@
 /**
- * The segment files of one log: rolling, cutting, setting aside, deleting, and what a checkpoint has to do with them.
+ * The segment files of one log: opening, rolling, cutting, swapping, deleting. What a checkpoint does with them is in
+ * segment-writeback.ts.
  *
  * Names: a file name is taken from its creation until a checkpoint no longer needs the journal records that mean it. A
  * truncation can start a segment at a base whose plain name is still taken; it then carries the generation as a tag.
@@ -17,7 +18,7 @@ import {
   parseLogFileName,
   type SegmentName,
   sameSegment,
-  setAsideName,
+  segmentPaths,
 } from '../segment/file-names.js';
 import type { MappedSegments } from '../segment/mapped-segments.js';
 import type { SealIdentity } from '../segment/seal.js';
@@ -27,7 +28,7 @@ import { SegmentList } from '../segment/segment-list.js';
 import type { LogOptions } from './options.js';
 import { hasExpired, isDueToRoll, rollAfterMs } from './retention.js';
 import { SegmentFiles } from './segment-files.js';
-import { sealSegment } from './segment-sealing.js';
+import { SegmentWriteback } from './segment-writeback.js';
 
 /** Index entries keep offsets and positions relative to the segment in 32 bits. */
 export const MAX_SEGMENT_OFFSETS = 0xffff_0000;
@@ -35,27 +36,12 @@ export const MAX_SEGMENT_OFFSETS = 0xffff_0000;
 const PREPARE_FROM_BYTES = 256 * 1024;
 const PREPARE_BYTES = 8 * 1024 * 1024;
 
-/** What one checkpoint does for a log's files before it may call its state durable. */
-export interface SegmentWork {
-  readonly dirty: readonly Segment[];
-  /** Sealed segments whose index files are old, and their lengths: one that is cut meanwhile is left to the next one. */
-  readonly sealed: readonly { readonly segment: Segment; readonly length: number }[];
-  readonly aside: readonly SetAside[];
-  readonly directoryChanged: boolean;
-}
-
 /** What compaction made of some segments. */
 export interface CompactedSegment {
   readonly name: SegmentName;
   readonly length: number;
   /** −1: none. */
   readonly maxTimestamp: number;
-}
-
-interface SetAside {
-  readonly segment: Segment;
-  readonly path: string;
-  renamed: boolean;
 }
 
 export interface LogSegmentsParts {
@@ -72,7 +58,8 @@ export interface LogSegmentsParts {
 export class LogSegments {
   readonly list: SegmentList;
   readonly directory: string;
-  readonly #log: Pick<LogState, 'topicId' | 'partition'>;
+  readonly writeback: SegmentWriteback;
+  readonly #log: Omit<SealIdentity, 'base'>;
   readonly #disk: Disk;
   readonly #options: LogOptions;
   readonly #mapped: MappedSegments;
@@ -82,15 +69,8 @@ export class LogSegments {
   readonly #environment: Environment;
   /** Of the segment with this base. */
   #rollAfter = { base: -1, ms: 0 };
-  #aside: SetAside[] = [];
-  #directoryChanged = false;
-  #hasNews = false;
-  #newsCount = 0;
-  /** Part of work that was taken and is not done. */
-  readonly #sealing = new Set<Segment>();
 
-  private constructor(parts: LogSegmentsParts, log: Pick<LogState, 'topicId' | 'partition'>, names: Set<string>) {
-    this.#log = log;
+  private constructor(parts: LogSegmentsParts, { topicId, partition }: LogState, names: Set<string>) {
     const { disk, directory, options, maxRunBytes, mapped, environment } = parts;
     this.#environment = environment;
     this.#disk = disk;
@@ -98,9 +78,19 @@ export class LogSegments {
     this.#options = options;
     this.#mapped = mapped;
     this.#reserveBytes = options.segmentBytes + maxRunBytes;
-    this.#files = new SegmentFiles(disk, options, this.#reserveBytes, mapped, () => this.#newsCount++);
+    this.#log = { topicId, partition };
     this.#names = names;
     this.list = new SegmentList([]);
+    this.writeback = new SegmentWriteback({
+      disk,
+      directory,
+      identityOf: (segment) => this.identityOf(segment),
+      list: this.list,
+      mapped,
+      environment,
+      onNameFree: (file) => names.delete(file),
+    });
+    this.#files = new SegmentFiles(disk, options, this.#reserveBytes, mapped, () => this.writeback.noteRebuilt());
   }
 
   /**
@@ -119,7 +109,8 @@ export class LogSegments {
       (isUnfinished ? unfinished : names).push(file);
     }
     // Compaction, or an opening, was ended before they counted: nobody refers to them.
-    if (unfinished.length > 0) await disk.removeFiles(unfinished.flatMap((file) => pathsOf(`${directory}/${file}`)));
+    if (unfinished.length > 0)
+      await disk.removeFiles(unfinished.flatMap((file) => segmentPaths(`${directory}/${file}`)));
     const segments = new LogSegments(parts, state, new Set(names));
     let place = 0;
     for (const [i, row] of state.segments.entries()) {
@@ -184,7 +175,7 @@ export class LogSegments {
     // Created first: if there is no space, nothing has changed.
     const fresh = this.#newSegment(cut, generation, holder.place + endLength);
     const removed = this.list.removeFrom(cut);
-    for (const segment of removed) this.#setAside(segment, generation);
+    for (const segment of removed) this.writeback.setAside(segment, generation);
     if (holder.base < cut) holder.cut(endLength, cut);
     this.list.add(fresh);
     return {
@@ -226,7 +217,7 @@ export class LogSegments {
     });
     this.#names.add(logFileName(name));
     const shift = this.list.replace(replaced, segment);
-    for (const each of replaced) this.#setAside(each, generation);
+    for (const each of replaced) this.writeback.setAside(each, generation);
     return shift;
   }
 
@@ -235,116 +226,18 @@ export class LogSegments {
     const removed = this.list.removeBelow(offset);
     if (removed.length === 0) return;
     for (const segment of removed) segment.close();
-    await this.#disk.removeFiles(removed.flatMap((segment) => filesOf(segment)));
+    await this.#disk.removeFiles(removed.flatMap((segment) => segmentPaths(segment.path)));
     for (const segment of removed) this.#mapped.forget(segment.path);
   }
 
-  /** To be taken after `takeWork`: what is being sealed counts as sealed, since a checkpoint that says so follows the work. */
-  states(): SegmentState[] {
-    return this.list.all.map((segment) => {
-      const { base, tag, length, damaged, maxTimestamp, firstAppend, lastAppend } = segment;
-      const isSealed = segment.sealed || this.#sealing.has(segment);
-      return {
-        base,
-        tag,
-        length,
-        ...(maxTimestamp < Number.POSITIVE_INFINITY && { maxTimestamp }),
-        ...(damaged.length > 0 && { damaged }),
-        ...(isSealed && { sealed: true as const }),
-        firstAppend,
-        lastAppend,
-      };
-    });
-  }
-
-  /** Everything that must reach the disk for the present state to be durable. What comes later is the next one's. */
-  takeWork(): SegmentWork {
-    const dirty = this.list.all.filter((segment) => segment.dirty);
-    for (const segment of dirty) {
-      segment.dirty = false;
-      segment.pins++;
-    }
-    const unsealed = this.list.all.filter(isUnsealed);
-    const sealed = unsealed.map((segment) => ({ segment, length: segment.length }));
-    for (const segment of unsealed) this.#sealing.add(segment);
-    const directoryChanged = this.#directoryChanged;
-    this.#directoryChanged = false;
-    this.#hasNews = false;
-    return { dirty, sealed, aside: [...this.#aside], directoryChanged };
-  }
-
-  /** Does that work, but for the set-aside files, which must outlive the checkpoint before. */
-  async doWork(work: SegmentWork): Promise<void> {
-    for (const segment of work.dirty) if (!segment.isClosed) await segment.file.sync();
-    for (const { segment, length } of work.sealed) {
-      if (segment.isClosed || segment.length !== length) continue;
-      await sealSegment(this.#disk, segment, this.identityOf(segment), this.#environment);
-      await segment.releaseTail();
-    }
-    for (const entry of work.aside) {
-      if (entry.renamed) continue;
-      entry.segment.close();
-      await this.#disk.rename(entry.segment.path, entry.path);
-      this.#mapped.forget(entry.segment.path);
-      entry.renamed = true;
-    }
-    if (work.directoryChanged) await this.#disk.syncDirectory(this.directory);
-    for (const segment of work.dirty) segment.pins--;
-    for (const { segment, length } of work.sealed) {
-      this.#sealing.delete(segment);
-      segment.sealed = segment.length === length;
-    }
-  }
-
-  /** The work was not finished: all of it is still to be done. */
-  returnWork(work: SegmentWork): void {
-    for (const segment of work.dirty) {
-      segment.dirty = true;
-      segment.pins = 0;
-    }
-    for (const { segment } of work.sealed) {
-      this.#sealing.delete(segment);
-      segment.sealed = false;
-    }
-    this.#directoryChanged ||= work.directoryChanged;
-    this.#hasNews = true;
-    this.#newsCount++;
-  }
-
-  identityOf({ base }: SegmentName): SealIdentity {
-    return { topicId: this.#log.topicId, partition: this.#log.partition, base };
+  identityOf({ base }: Pick<SegmentName, 'base'>): SealIdentity {
+    return { ...this.#log, base };
   }
 
   /** Damage was found: reads of it are refused, and the next checkpoint says so. */
   addDamage(segment: Segment, ranges: readonly DamagedRange[]): void {
     segment.addDamage(ranges);
-    this.#hasNews = true;
-    this.#newsCount++;
-  }
-
-  /** Goes up with everything that `states()` tells and no append does. */
-  get version(): number {
-    return this.list.version + this.#newsCount;
-  }
-
-  /** There is something for a checkpoint that no journal record tells of. */
-  get hasNews(): boolean {
-    const segments = this.list.all;
-    if (this.#hasNews) return true;
-    for (let i = segments.length - 2; i >= 0; i--) if (isUnsealed(segments[i]!)) return true;
-    return false;
-  }
-
-  get hasSetAside(): boolean {
-    return this.#aside.length > 0;
-  }
-
-  /** The checkpoint that does not need them is durable: set-aside files go, their names are free. */
-  async finishWork(work: SegmentWork): Promise<void> {
-    if (work.aside.length === 0) return;
-    this.#aside = this.#aside.filter((entry) => !work.aside.includes(entry));
-    await this.#disk.removeFiles(work.aside.flatMap(({ segment, path }) => [path, ...derivedFilesOf(segment.path)]));
-    for (const { segment } of work.aside) this.#names.delete(logFileName(segment));
+    this.writeback.noteDamage();
   }
 
   /** Writes the active segment's indexes as well: the log is about to be closed. */
@@ -357,12 +250,6 @@ export class LogSegments {
 
   close(): void {
     for (const segment of this.list.all) segment.close();
-  }
-
-  #setAside(segment: Segment, generation: number): void {
-    segment.isActive = false;
-    const path = `${this.directory}/${setAsideName(logFileName(segment), generation)}`;
-    this.#aside.push({ segment, path, renamed: false });
   }
 
   #create(base: number, generation: number, place: number): Segment {
@@ -404,7 +291,7 @@ export class LogSegments {
     const created = this.#disk.createSegment(path, { reserveBytes: this.#reserveBytes });
     this.#mapped.noteMapped(path);
     this.#names.add(logFileName(name));
-    this.#directoryChanged = true;
+    this.writeback.noteCreated();
     return created;
   }
 
@@ -461,23 +348,4 @@ export class LogSegments {
   #path(name: SegmentName): string {
     return `${this.directory}/${logFileName(name)}`;
   }
-}
-
-function filesOf(segment: Segment): string[] {
-  return pathsOf(segment.path);
-}
-
-/** All files of the segment whose .log file this is. */
-export function pathsOf(path: string): string[] {
-  return [path, ...derivedFilesOf(path)];
-}
-
-function derivedFilesOf(path: string): string[] {
-  const stem = path.slice(0, -'.log'.length);
-  return [`${stem}.index`, `${stem}.timeindex`, `${stem}.seal`];
-}
-
-/** A damaged one stays as it is. */
-function isUnsealed(segment: Segment): boolean {
-  return !segment.isActive && !segment.sealed && segment.damaged.length === 0;
 }

@@ -408,7 +408,7 @@ export class PartitionLog implements Log, CommitTarget {
       // Tried again at the next turn.
       if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') throw error;
     }
-    return this.segments.hasNews;
+    return this.segments.writeback.hasNews;
   }
 
   /** @see LogDeletion.enforceRetention */

@@ -269,7 +269,7 @@ export class Store {
     // It may use the reserve: otherwise it would fail the store.
     await this.#reserve.lend(async () => {
       // Names of set-aside files are free only once a checkpoint stands that does not need them.
-      if (log.segments.hasSetAside) await this.#checkpointer.run();
+      if (log.segments.writeback.hasSetAside) await this.#checkpointer.run();
       state = await this.#checkpointer.closeLog(log);
     });
     return state;

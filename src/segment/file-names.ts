@@ -117,6 +117,17 @@ export function parseLogFileName(file: string): SegmentName | undefined {
   return { base, tag };
 }
 
+/** All files of the segment whose .log file this is. */
+export function segmentPaths(path: string): string[] {
+  return [path, ...derivedPaths(path)];
+}
+
+/** Those that can be made anew from the .log file. */
+export function derivedPaths(path: string): string[] {
+  const stem = path.slice(0, -'.log'.length);
+  return [`${stem}.index`, `${stem}.timeindex`, `${stem}.seal`];
+}
+
 export function setAsideName(file: string, generation: number): string {
   return `${file}.${generation}.truncated`;
 }

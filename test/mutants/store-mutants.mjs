@@ -66,7 +66,7 @@ export const storeMutants = [
   {
     name: 'segments-not-synced',
     says: 'a checkpoint calls bytes durable whose segment was not synced',
-    file: 'src/log/log-segments.ts',
+    file: 'src/log/segment-writeback.ts',
     changes: [['for (const segment of work.dirty) if (!segment.isClosed) await segment.file.sync();', '']],
     killer: images('checkpoint'),
   },
