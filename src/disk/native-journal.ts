@@ -1,5 +1,5 @@
 /**
- * The journal of the native store: tickets, waiters and callbacks over the writer thread in journal.h.
+ * The journal of the native store, over the writer thread in journal.h.
  */
 import { VarveError } from '../errors.js';
 import { addon, type NativeStoreHandle } from './addon.js';
@@ -12,44 +12,30 @@ import type {
   LogIdentity,
   SegmentFile,
 } from './disk.js';
-import { JournalStart } from './journal-start.js';
+import { JournalWaiters } from './journal-waiters.js';
 import { NativeSegment } from './native-segment.js';
 
 const MODES: Readonly<Record<FlushMode, number>> = { sync: 0, async: 1, none: 2 };
 /** In the order of the native enumeration. */
 const SPACES: readonly JournalSpace[] = ['enough', 'lacking', 'waiting'];
 
-interface Waiter {
-  readonly ticket: number;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
 export class NativeJournal implements Journal {
-  readonly started: Promise<void>;
-  readonly #start = new JournalStart();
   readonly #native = addon();
   readonly #store: NativeStoreHandle;
-  readonly #onDurable: JournalOptions['onDurable'];
-  readonly #onFailure: (error: Error) => void;
-  readonly #onSpace: ((space: JournalSpace) => void) | undefined;
+  readonly #waiters: JournalWaiters;
   #lastTicket = 0;
-  #durableTicket = 0;
-  #failure: Error | undefined;
-  #space: JournalSpace = 'enough';
-  #flushes: Waiter[] = [];
-  #closing: Promise<void> | undefined;
-  #stopped: { resolve: () => void; reject: (error: Error) => void } | undefined;
-  #finalFileNumber = 0;
-  #finalStats: JournalStats | undefined;
 
   constructor(store: NativeStoreHandle, directory: string, options: JournalOptions) {
+    const native = this.#native;
     this.#store = store;
-    this.started = this.#start.promise;
-    this.#onDurable = options.onDurable;
-    this.#onFailure = options.onFailure;
-    this.#onSpace = options.onSpace;
-    this.#native.openJournal(
+    const writer = {
+      requestFlush: () => native.journalFlush(store),
+      requestStop: () => native.journalStop(store),
+      currentFileNumber: () => native.journalCurrentFileNumber(store),
+      stats: () => native.journalStats(store),
+    };
+    this.#waiters = new JournalWaiters(writer, options);
+    native.openJournal(
       store,
       directory,
       options.directoryId,
@@ -63,13 +49,17 @@ export class NativeJournal implements Journal {
       options.directFlushBytes,
       options.directMarkMaxMs,
       options.spareFiles,
-      (durable, error, stopped, directBytes, space, started) =>
-        this.#progress(durable, error, stopped, directBytes, SPACES[space]!, started),
+      (durableTicket, error, stopped, directBytes, space, started) =>
+        this.#waiters.progress({ durableTicket, error, stopped, directBytes, space: SPACES[space]!, started }),
     );
   }
 
+  get started(): Promise<void> {
+    return this.#waiters.started;
+  }
+
   registerLog(identity: LogIdentity): number {
-    this.#refuseClosed();
+    this.#waiters.refuseClosed();
     return this.#native.registerLog(this.#store, identity.topicId, identity.partition);
   }
 
@@ -85,7 +75,7 @@ export class NativeJournal implements Journal {
     hwFloor: number,
     mode: FlushMode,
   ): number {
-    if (this.#closing) this.#refuseClosed();
+    this.#waiters.refuseClosed();
     if (!(segment instanceof NativeSegment)) {
       throw new VarveError('INVALID_ARGUMENT', 'appendStored: the segment belongs to another kind of disk');
     }
@@ -106,17 +96,13 @@ export class NativeJournal implements Journal {
   }
 
   append(log: number, type: number, generation: number, epoch: number, payload: Uint8Array, mode: FlushMode): number {
-    if (this.#closing) this.#refuseClosed();
+    this.#waiters.refuseClosed();
     this.#lastTicket = this.#native.journalAppend(this.#store, log, type, generation, epoch, payload, MODES[mode]);
     return this.#lastTicket;
   }
 
-  async flush(): Promise<void> {
-    this.#refuseClosed();
-    if (this.#failure) throw this.#failure;
-    const ticket = this.#native.journalFlush(this.#store);
-    if (ticket <= this.#durableTicket) return;
-    await new Promise<void>((resolve, reject) => this.#flushes.push({ ticket, resolve, reject }));
+  flush(): Promise<void> {
+    return this.#waiters.flush();
   }
 
   get lastTicket(): number {
@@ -124,73 +110,23 @@ export class NativeJournal implements Journal {
   }
 
   recycle(fileNumber: number): void {
-    this.#refuseClosed();
+    this.#waiters.refuseClosed();
     this.#native.journalRecycle(this.#store, fileNumber);
   }
 
   get currentFileNumber(): number {
-    return this.#closing ? this.#finalFileNumber : this.#native.journalCurrentFileNumber(this.#store);
+    return this.#waiters.currentFileNumber;
   }
 
   stats(): JournalStats {
-    return this.#finalStats ?? this.#native.journalStats(this.#store);
+    return this.#waiters.stats();
   }
 
   stopWaiting(): void {
-    if (!this.#closing) this.#native.journalStopWaiting(this.#store);
+    if (!this.#waiters.isClosing) this.#native.journalStopWaiting(this.#store);
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  async #close(): Promise<void> {
-    this.#finalFileNumber = this.#native.journalCurrentFileNumber(this.#store);
-    if (this.#failure) {
-      this.#finalStats = this.#native.journalStats(this.#store);
-      throw this.#failure;
-    }
-    await new Promise<void>((resolve, reject) => {
-      this.#stopped = { resolve, reject };
-      this.#native.journalStop(this.#store);
-    });
-  }
-
-  #refuseClosed(): void {
-    if (this.#closing) throw new VarveError('CLOSED', 'the journal is closed');
-  }
-
-  /** Called by the native side on the event loop; the waiters are settled before user code runs. */
-  #progress(
-    durable: number,
-    error: Error | undefined,
-    stopped: boolean,
-    directBytes: number,
-    space: JournalSpace,
-    started: boolean,
-  ): void {
-    this.#start.settle(started, error, stopped);
-    const moved = durable > this.#durableTicket;
-    this.#durableTicket = durable;
-    const due = this.#flushes.filter((waiter) => waiter.ticket <= durable);
-    if (due.length > 0) this.#flushes = this.#flushes.filter((waiter) => waiter.ticket > durable);
-    for (const waiter of due) waiter.resolve();
-    const failedNow = error !== undefined && this.#failure === undefined;
-    if (failedNow) {
-      this.#failure = error;
-      for (const waiter of this.#flushes.splice(0)) waiter.reject(error);
-    }
-    if (stopped) {
-      this.#finalFileNumber = this.#native.journalCurrentFileNumber(this.#store);
-      this.#finalStats = this.#native.journalStats(this.#store);
-      if (this.#failure) this.#stopped?.reject(this.#failure);
-      else this.#stopped?.resolve();
-    }
-    const spaceChanged = space !== this.#space;
-    this.#space = space;
-    if (moved) this.#onDurable(durable, directBytes);
-    if (failedNow) this.#onFailure(error);
-    else if (spaceChanged) this.#onSpace?.(space);
+    return this.#waiters.close();
   }
 }
