@@ -16,7 +16,7 @@
  * Lives as long as the process that forked it: when the channel closes, it ends.
  */
 import { createServer, connect, type Socket } from 'node:net';
-import { RingFile } from './ring-file.js';
+import { RingFile } from '../ring-file.js';
 
 /** What the parent tells a server to be, as the only argument, in JSON. */
 export interface FloorServerOptions {

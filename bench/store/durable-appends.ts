@@ -5,12 +5,12 @@
  */
 import { join } from 'node:path';
 import { type Log, openStore, type Store } from '../../src/main.js';
+import { RingFile } from '../ring-file.js';
 import { spread } from '../statistics.js';
 import { inTurn, outstanding } from './clock.js';
 import type { PeerStore } from './peers.js';
 import { batchOfRecords, encodedBatch, Values } from './records.js';
 import type { Check, OpenScenario, Scenario, Variant } from './scenario.js';
-import { WrittenFile } from './written-file.js';
 
 const RECORD_BYTES = 1024;
 const FILE_BYTES = 64 * 1024 * 1024;
@@ -79,14 +79,14 @@ async function open(folder: string, shape: Shape, many: string, peers: readonly 
   const log = await store.openLog('appends', 0);
   await fillJournal(store, log);
   const append = () => log.append(values.take(shape.records).map((value) => ({ value })));
-  const file = new WrittenFile(join(folder, 'written'), FILE_BYTES);
+  const file = new RingFile(join(folder, 'written'), FILE_BYTES);
   const encoded = batchOfRecords(shape.records, RECORD_BYTES, values);
   const bare: number[] = [];
   const ofEncoded: number[] = [];
   const durable = durableEnd(log);
   const appendEncoded = () => durable(log.appendProduced(encoded, 0, encoded.length).lastOffset + 1);
   const variants: Variant[] = [
-    { name: BARE, measure: kept(bare, (seconds) => inTurn(seconds, () => file.commit([encoded], encoded.length))) },
+    { name: BARE, measure: kept(bare, (seconds) => inTurn(seconds, () => file.commitSync([encoded], encoded.length))) },
     { name: LONE, measure: (seconds) => settled(store, log, inTurn(seconds, append)) },
     ...(shape.encoded
       ? [{ name: ENCODED, measure: kept(ofEncoded, (seconds) => settled(store, log, inTurn(seconds, appendEncoded))) }]

@@ -9,10 +9,10 @@
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStore, type Store } from '../../src/main.js';
+import { RingFile } from '../ring-file.js';
 import { median } from '../statistics.js';
 import { encodedBatch } from './records.js';
 import type { OpenScenario, Scenario, Variant } from './scenario.js';
-import { WrittenFile } from './written-file.js';
 
 const PARTITIONS = 512;
 const COMMITS = 9;
@@ -60,7 +60,7 @@ async function open(folder: string, shape: Shape): Promise<OpenScenario> {
   const partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition);
   const logs = await Promise.all(partitions.map((partition) => store.openLog('many', partition, { flush: 'none' })));
   const batch = encodedBatch(shape.pendingBytes);
-  const file = new WrittenFile(join(folder, 'written'), FILE_BYTES);
+  const file = new RingFile(join(folder, 'written'), FILE_BYTES);
   const piece = Buffer.alloc(shape.bareBytes, 'varve');
   const files = new ManyFiles(folder);
   let commits = 0;
@@ -78,7 +78,7 @@ async function open(folder: string, shape: Shape): Promise<OpenScenario> {
     return ended - (withAppends ? began : appended);
   };
   const variants: Variant[] = [
-    { name: BARE, measure: async () => medianOf(() => file.commit([piece], piece.length)) },
+    { name: BARE, measure: async () => medianOf(() => file.commitSync([piece], piece.length)) },
     { name: COMMIT, measure: () => quiet(store, () => commit(false)) },
     { name: WITH_APPENDS, measure: () => quiet(store, () => commit(true)) },
     { name: ONE_BY_ONE, measure: async () => elapsed(() => files.syncEach(batch)) },

@@ -11,8 +11,8 @@
  *
  * The caller passes batches whose structure and CRC have been checked. Nothing can go wrong then.
  */
-import { crc32c } from '../disk/addon.js';
 import { VarveError } from '../errors.js';
+import { completeBatch } from '../record/batch-header.js';
 import { codecFor } from '../record/codecs.js';
 import { forEachRecordAsync } from '../record/decode.js';
 import type { RecordVisitor } from '../record/record-visitor.js';
@@ -22,11 +22,7 @@ import {
   ATTRIBUTES_AT,
   BASE_TIMESTAMP_AT,
   BATCH_HEADER_BYTES,
-  CRC_AT,
-  CRC_START,
   DELETE_HORIZON_BIT,
-  LENGTH_AT,
-  LENGTH_OVERHEAD,
   LOG_APPEND_TIME_BIT,
   MAX_TIMESTAMP_AT,
   RECORD_COUNT_AT,
@@ -219,7 +215,6 @@ async function rewrite(
   const batch = Buffer.allocUnsafe(BATCH_HEADER_BYTES + packed.length);
   buf.copy(batch, 0, pos, pos + BATCH_HEADER_BYTES);
   packed.copy(batch, BATCH_HEADER_BYTES);
-  batch.writeInt32BE(batch.length - LENGTH_OVERHEAD, LENGTH_AT);
   batch.writeInt32BE(kept.length, RECORD_COUNT_AT);
   const attributes = attributesAt(buf, pos);
   if (horizon !== undefined) {
@@ -231,8 +226,7 @@ async function rewrite(
     for (const { timestamp } of kept) latest = Math.max(latest, timestamp);
     writeInt64(batch, MAX_TIMESTAMP_AT, latest);
   }
-  batch.writeUInt32BE(crc32c(batch, CRC_START, batch.length), CRC_AT);
-  return batch;
+  return completeBatch(batch);
 }
 
 /** Base offset and base timestamp are the same, so the records' bytes are too. */

@@ -11,33 +11,13 @@
  *
  * Errors: INVALID_ARGUMENT for a record that cannot be encoded; the batch built so far is unharmed.
  */
-import { crc32c } from '../disk/addon.js';
 import { invariant, VarveError } from '../errors.js';
 import type { BatchBuffers } from './batch-buffers.js';
 import { shown } from '../shown.js';
+import { completeBatch, writeBatchHeader } from './batch-header.js';
 import { type BatchProducer, checkBatchProducer } from './batch-producer.js';
 import { codecFor } from './codecs.js';
-import {
-  ATTRIBUTES_AT,
-  BASE_SEQUENCE_AT,
-  BASE_TIMESTAMP_AT,
-  BATCH_HEADER_BYTES,
-  CODEC_MASK,
-  CRC_AT,
-  CRC_START,
-  LAST_OFFSET_DELTA_AT,
-  LENGTH_AT,
-  LENGTH_OVERHEAD,
-  MAGIC,
-  MAGIC_AT,
-  MAX_TIMESTAMP_AT,
-  PRODUCER_EPOCH_AT,
-  PRODUCER_ID_AT,
-  RECORD_COUNT_AT,
-  stampBatch,
-  TRANSACTIONAL_BIT,
-  writeInt64,
-} from './record-batch.js';
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CODEC_MASK, TRANSACTIONAL_BIT } from './record-batch.js';
 import { COMPRESSIONS, type Compression, type Header } from './types.js';
 import { sizeOfVarint, writeVarint } from './varint.js';
 
@@ -192,7 +172,7 @@ export class BatchBuilder {
   finishInPlace(producer?: BatchProducer): Buffer {
     const { buf, end } = this.#seal('none', producer);
     if (buf.length > KEPT_BYTES) this.#buf = undefined;
-    return complete(buf.subarray(0, end));
+    return completeBatch(buf.subarray(0, end));
   }
 
   /**
@@ -209,13 +189,13 @@ export class BatchBuilder {
     const packedEnd = BATCH_HEADER_BYTES + packed.length;
     if (packedEnd >= end) {
       buf.writeInt16BE(buf.readInt16BE(ATTRIBUTES_AT) & ~CODEC_MASK, ATTRIBUTES_AT);
-      return complete(buf.subarray(0, end));
+      return completeBatch(buf.subarray(0, end));
     }
     const batch = Buffer.allocUnsafe(packedEnd);
     buf.copy(batch, 0, 0, BATCH_HEADER_BYTES);
     packed.copy(batch, BATCH_HEADER_BYTES);
     this.#buffers?.give(buf);
-    return complete(batch);
+    return completeBatch(batch);
   }
 
   /** Drops what was appended. */
@@ -233,16 +213,16 @@ export class BatchBuilder {
     }
     if (producer !== undefined) checkBatchProducer(producer);
     const transactional = producer?.transactional ? TRANSACTIONAL_BIT : 0;
-    stampBatch(buf, 0, 0, -1);
-    buf[MAGIC_AT] = MAGIC;
-    buf.writeInt16BE(COMPRESSIONS.indexOf(compression) | transactional, ATTRIBUTES_AT);
-    buf.writeInt32BE(this.#count - 1, LAST_OFFSET_DELTA_AT);
-    writeInt64(buf, BASE_TIMESTAMP_AT, this.#baseTimestamp);
-    writeInt64(buf, MAX_TIMESTAMP_AT, this.#maxTimestamp);
-    writeInt64(buf, PRODUCER_ID_AT, producer?.producerId ?? -1);
-    buf.writeInt16BE(producer?.producerEpoch ?? -1, PRODUCER_EPOCH_AT);
-    buf.writeInt32BE(producer?.baseSequence ?? -1, BASE_SEQUENCE_AT);
-    buf.writeInt32BE(this.#count, RECORD_COUNT_AT);
+    writeBatchHeader(buf, {
+      baseOffset: 0,
+      epoch: -1,
+      attributes: COMPRESSIONS.indexOf(compression) | transactional,
+      lastOffsetDelta: this.#count - 1,
+      baseTimestamp: this.#baseTimestamp,
+      maxTimestamp: this.#maxTimestamp,
+      recordCount: this.#count,
+      producer,
+    });
     this.clear();
     if (compression !== 'none') this.#buf = undefined;
     return { buf, end };
@@ -252,10 +232,10 @@ export class BatchBuilder {
     if (end <= COPY_OUT_BYTES) {
       const batch = Buffer.allocUnsafe(end);
       buf.copy(batch, 0, 0, end);
-      return complete(batch);
+      return completeBatch(batch);
     }
     this.#buf = undefined;
-    return complete(buf.subarray(0, end));
+    return completeBatch(buf.subarray(0, end));
   }
 
   /** The buffer, with room for `bytes` more. */
@@ -281,13 +261,6 @@ export class BatchBuilder {
     this.#buf = buf;
     return buf;
   }
-}
-
-/** Fills in length and CRC, which come last: the CRC covers all that is behind it. */
-function complete(batch: Buffer): Buffer {
-  batch.writeInt32BE(batch.length - LENGTH_OVERHEAD, LENGTH_AT);
-  batch.writeUInt32BE(crc32c(batch, CRC_START, batch.length), CRC_AT);
-  return batch;
 }
 
 /** Bytes of a key or value if it is ASCII; −1 for null. */

@@ -10,11 +10,11 @@
  *
  * Kafka's types are 0 (abort) to 6; ours start at 1000, so that tools never mistake one for the other.
  */
-import { crc32c } from '../disk/addon.js';
 import { VarveError } from '../errors.js';
 import { BatchBuilder } from './batch-builder.js';
+import { withNewCrc } from './batch-header.js';
 import { forEachRecord } from './decode.js';
-import { ATTRIBUTES_AT, CONTROL_BIT, CRC_AT, CRC_START, isControlAt, stampBatch } from './record-batch.js';
+import { ATTRIBUTES_AT, CONTROL_BIT, isControlAt, stampBatch } from './record-batch.js';
 
 /** Control batch types of ours. */
 export const ControlKind = {
@@ -52,9 +52,8 @@ export function encodeControlBatch(
   builder.append(timestamp, key, value);
   const batch = builder.finish();
   batch.writeInt16BE(CONTROL_BIT, ATTRIBUTES_AT);
-  batch.writeUInt32BE(crc32c(batch, CRC_START, batch.length), CRC_AT);
   stampBatch(batch, 0, baseOffset, epoch);
-  return batch;
+  return withNewCrc(batch);
 }
 
 /**

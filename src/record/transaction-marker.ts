@@ -8,13 +8,11 @@
  *   | i16 = 0     | i16: 0 abort, 1 commit |   | i16 = 0     | i32               |
  *   +-------------+------------------------+   +-------------+-------------------+
  */
-import { crc32c } from '../disk/addon.js';
+import { withNewCrc } from './batch-header.js';
 import { decodeControlBatch, encodeControlBatch } from './control-batch.js';
 import {
   ATTRIBUTES_AT,
   CONTROL_BIT,
-  CRC_AT,
-  CRC_START,
   PRODUCER_EPOCH_AT,
   PRODUCER_ID_AT,
   recordCountAt,
@@ -49,8 +47,7 @@ export function encodeMarker(
   batch.writeInt16BE(CONTROL_BIT | TRANSACTIONAL_BIT, ATTRIBUTES_AT);
   writeInt64(batch, PRODUCER_ID_AT, producerId);
   batch.writeInt16BE(producerEpoch, PRODUCER_EPOCH_AT);
-  batch.writeUInt32BE(crc32c(batch, CRC_START, batch.length), CRC_AT);
-  return batch;
+  return withNewCrc(batch);
 }
 
 /**

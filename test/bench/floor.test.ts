@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Cleanup } from '../../bench/cleanup.js';
 import { FloorCluster, type FloorStorage } from '../../bench/floor/floor-cluster.js';
 import { FloorProducer } from '../../bench/floor/floor-producer.js';
-import { RingFile } from '../../bench/floor/ring-file.js';
+import { RingFile } from '../../bench/ring-file.js';
 import { runSyncLoop } from '../../bench/floor/sync-loop.js';
 import { Load } from '../../bench/load.js';
 import { loadEvents, makeTemplates, RecordSource } from '../../bench/payload/record-source.js';

@@ -1,9 +1,9 @@
 /**
  * A file of really written zeros that is overwritten from the start again and again: the cheapest durable write there is,
- * since `fdatasync` on blocks that were written before has no metadata to commit. What the floors and the disk yardstick
- * write into. It can't be read back as a log, and isn't meant to be.
+ * since `fdatasync` on blocks that were written before has no metadata to commit. What the floors and the bare writes of
+ * bench:store write into. It can't be read back as a log, and isn't meant to be.
  */
-import { closeSync, fdatasync, fsyncSync, openSync, writeSync, writev } from 'node:fs';
+import { closeSync, fdatasync, fdatasyncSync, fsyncSync, openSync, writeSync, writev, writevSync } from 'node:fs';
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -24,15 +24,27 @@ export class RingFile {
 
   /** One gathered write and one `fdatasync`; `done` runs when the bytes are on disk. One call at a time. */
   commit(chunks: readonly Buffer[], length: number, done: (error: Error | null) => void): void {
-    if (length > this.#bytes) throw new RangeError(`${length} bytes do not fit a ring file of ${this.#bytes}`);
-    if (this.#position + length > this.#bytes) this.#position = 0;
-    const position = this.#position;
-    this.#position += length;
-    this.#write(chunks, length, position, done);
+    this.#write(chunks, length, this.#take(length), done);
+  }
+
+  /** The same by synchronous calls, so without a thread's hop. */
+  commitSync(chunks: readonly Buffer[], length: number): void {
+    const written = writevSync(this.#fd, chunks, this.#take(length));
+    if (written !== length) throw new Error(`a gathered write of ${length} bytes wrote ${written}`);
+    fdatasyncSync(this.#fd);
   }
 
   close(): void {
     closeSync(this.#fd);
+  }
+
+  /** The place of the next `length` bytes: behind the ones before, from the start again at the end. */
+  #take(length: number): number {
+    if (length > this.#bytes) throw new RangeError(`${length} bytes do not fit a ring file of ${this.#bytes}`);
+    if (this.#position + length > this.#bytes) this.#position = 0;
+    const position = this.#position;
+    this.#position += length;
+    return position;
   }
 
   #write(chunks: readonly Buffer[], length: number, position: number, done: (error: Error | null) => void): void {
