@@ -65,6 +65,8 @@ export class TwinFileSystem {
   lockedBy: object | undefined;
   /** Files may take this much together. */
   capacityBytes = Number.POSITIVE_INFINITY;
+  /** Used by files outside of the data directory. */
+  foreignBytes = 0;
 
   constructor(root = new TwinDirectory()) {
     this.#root = root;
@@ -177,6 +179,7 @@ export class TwinFileSystem {
     };
     const left = new TwinFileSystem(copy(this.#root, ''));
     left.capacityBytes = this.capacityBytes;
+    left.foreignBytes = this.foreignBytes;
     return left;
   }
 
@@ -219,12 +222,16 @@ export class TwinFileSystem {
 
   freeSpace(): FreeSpace {
     const totalBytes = Math.min(this.capacityBytes, UNLIMITED_BYTES);
-    return { freeBytes: Math.max(0, totalBytes - usedBytes(this.#root)), totalBytes, blockBytes: PAGE_BYTES };
+    return {
+      freeBytes: Math.max(0, totalBytes - usedBytes(this.#root) - this.foreignBytes),
+      totalBytes,
+      blockBytes: PAGE_BYTES,
+    };
   }
 
   /** Throws ENOSPC unless so much more fits. */
   takeSpace(bytes: number, syscall: string): void {
-    if (bytes <= 0 || this.capacityBytes === Number.POSITIVE_INFINITY) return;
+    if (bytes <= 0 || (this.capacityBytes === Number.POSITIVE_INFINITY && this.foreignBytes === 0)) return;
     if (bytes > this.freeSpace().freeBytes) throw new TwinSystemError('ENOSPC', syscall);
   }
 
