@@ -64,6 +64,8 @@ export class Node {
   #founding!: Founding;
   #dirty: Replica[] = [];
   #passScheduled = false;
+  /** A pass or tick is under way: it sends what it makes. */
+  #inTurn = false;
   #timer: Timer | undefined;
   #ticks = 0;
   #diskFailure: VarveError | undefined;
@@ -75,7 +77,7 @@ export class Node {
     this.options = options;
     this.#store = store;
     this.#ground = ground;
-    this.#scheduler = new WriteScheduler(environment);
+    this.#scheduler = new WriteScheduler(() => this.#schedulePass());
     // Frames are handled before `onFrame` returns: the log copies what it stores.
     this.#connectionOptions = { scheduler: this.#scheduler, frameMemory: new FrameMemory(), environment };
     this.#load = ground.createLoad();
@@ -284,9 +286,10 @@ export class Node {
     this.#armTimer();
     this.#ticks++;
     const now = this.#ground.environment.monotonic();
+    this.#inTurn = true;
     for (const replica of this.#replicas) replica.tick(now);
     if (this.#ticks % TICKS_PER_HEARTBEAT === 0) for (const link of this.#links.values()) link.keepAlive();
-    this.#flush();
+    this.#endTurn();
   }
 
   #schedule(replica: Replica): void {
@@ -297,25 +300,29 @@ export class Node {
   }
 
   #schedulePass(): void {
-    if (this.#passScheduled) return;
+    if (this.#passScheduled || this.#inTurn) return;
     this.#passScheduled = true;
     this.#ground.environment.nextTurn(() => this.#pass());
   }
 
   #pass(): void {
     this.#passScheduled = false;
+    this.#inTurn = true;
     const dirty = this.#dirty;
     this.#dirty = [];
     for (const replica of dirty) {
       replica.scheduled = false;
       replica.pass();
     }
-    this.#flush();
+    this.#endTurn();
   }
 
-  #flush(): void {
+  /** Sends what this turn has made. Whatever that sets going is the next turn's. */
+  #endTurn(): void {
     for (const link of this.#links.values()) link.flush();
     this.#scheduler.flush();
+    this.#inTurn = false;
+    if (this.#dirty.length > 0 || this.#scheduler.isPending) this.#schedulePass();
   }
 
   // ---- peers ----

@@ -18,7 +18,7 @@ import { encodeFrame, type Frame, FrameDecoder, unpackHeader } from './frame.js'
 import type { FrameMemory } from './frame-memory.js';
 import { FrameType, MAX_FRAME_BYTES } from './protocol.js';
 import type { ByteStream } from './transport.js';
-import { sharedWriteScheduler, WriteScheduler } from './write-scheduler.js';
+import { inNextTurn, sharedWriteScheduler, WriteScheduler } from './write-scheduler.js';
 
 export interface ConnectionOptions {
   /** Largest frame in either direction. Default 8 MiB. */
@@ -137,7 +137,7 @@ export class Connection {
     this.#environment = options.environment ?? systemEnvironment;
     this.#scheduler =
       options.scheduler ??
-      (options.environment === undefined ? sharedWriteScheduler : new WriteScheduler(options.environment));
+      (options.environment === undefined ? sharedWriteScheduler : new WriteScheduler(inNextTurn(options.environment)));
     this.#maxFrameBytes = options.maxFrameBytes ?? MAX_FRAME_BYTES;
     this.#outgoingHighBytes = options.outgoingHighBytes ?? 4 * 1024 * 1024;
     this.#outgoingMaxBytes = options.outgoingMaxBytes ?? 64 * 1024 * 1024;

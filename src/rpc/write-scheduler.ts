@@ -1,7 +1,7 @@
 /**
  * Collects connections with frames to send, and lets each write once per event-loop turn: all the frames that one turn
  * produced for one peer go out in one gathered write. An owner that has a last step of its own in each turn (a node's
- * pass, a producer's batch) calls `flush` at its end instead of waiting for the next turn.
+ * pass) flushes there, and asks for no turn besides.
  */
 import { type Environment, systemEnvironment } from '../environment.js';
 
@@ -9,24 +9,27 @@ export interface Flushable {
   flush(): void;
 }
 
-export class WriteScheduler {
-  readonly #environment: Environment;
-  #dirty: Flushable[] = [];
-  #isScheduled = false;
+/** Sees to it that `flush` is called at the end of this turn. */
+export type RequestFlush = (flush: () => void) => void;
 
-  constructor(environment: Environment = systemEnvironment) {
-    this.#environment = environment;
+export class WriteScheduler {
+  readonly #request: RequestFlush;
+  #dirty: Flushable[] = [];
+
+  /** @param request called when there is something to write. Default: a turn of the process for it */
+  constructor(request: RequestFlush = inNextTurn(systemEnvironment)) {
+    this.#request = request;
+  }
+
+  /** True while something waits to be written. */
+  get isPending(): boolean {
+    return this.#dirty.length > 0;
   }
 
   /** Once per target and turn; the target keeps track of that. */
   add(target: Flushable): void {
     this.#dirty.push(target);
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    this.#environment.nextTurn(() => {
-      this.#isScheduled = false;
-      this.flush();
-    });
+    if (this.#dirty.length === 1) this.#request(this.#flush);
   }
 
   /** Writes everything collected so far, now. */
@@ -36,6 +39,20 @@ export class WriteScheduler {
     this.#dirty = [];
     for (const target of dirty) target.flush();
   }
+
+  readonly #flush = (): void => this.flush();
+}
+
+export function inNextTurn(environment: Environment): RequestFlush {
+  let isRequested = false;
+  return (flush) => {
+    if (isRequested) return;
+    isRequested = true;
+    environment.nextTurn(() => {
+      isRequested = false;
+      flush();
+    });
+  };
 }
 
 /** For connections whose owner has no scheduler of its own. */

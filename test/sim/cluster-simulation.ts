@@ -27,12 +27,16 @@ const KIB = 1024;
 /** After the healing, for everything to become quiet. */
 const LIVENESS_MS = 120_000;
 const LOG_LINES = 80;
+/** Processes of clients; each has one producer per partition. */
+const CLIENTS = 2;
 
 export interface SimulationOptions {
   /** Length of the safety phase. */
   readonly simulatedMs: number;
   /** Mean time between two faults; 0: none. */
   readonly faultEveryMs: number;
+  /** Batches that producers append together while nothing is wrong; half and twice of it, too. */
+  readonly appendsPerSecond: number;
 }
 
 export interface SimulationReport {
@@ -76,12 +80,13 @@ export class ClusterSimulation {
       { length: partitions },
       (_, i) => new PartitionReferee(`${TOPIC}-${i}`, count, 'durable'),
     );
+    const heartbeatMs = random.pick([100, 200]);
     const peers = Array.from({ length: count }, (_, i) => ({ id: i + 1, host: `n${i + 1}`, port: PORT }));
     const store = {
       journalFileBytes: random.pick([64, 128, 256]) * KIB,
       journalMaxBytes: 1024 * KIB,
       reserveBytes: 64 * KIB,
-      checkpointIntervalMs: random.pick([200, 1000, 5000]),
+      checkpointIntervalMs: random.pick([300, 2000, 5000]),
       directFlushBytes: random.pick([0, 0, 8 * KIB]),
     };
     this.#nodes = peers.map(({ id, host, port }): SimNode => {
@@ -96,6 +101,8 @@ export class ClusterSimulation {
         listen: { host, port },
         peers,
         topics: [{ name: TOPIC, partitions, segmentBytes: 1024 * KIB }],
+        heartbeatMs,
+        electionMs: 10 * heartbeatMs,
         formatIfMissing: true,
         allowPlaintext: true,
         store,
@@ -171,8 +178,9 @@ export class ClusterSimulation {
 
   #addClients(nodes: readonly { id: number; host: string; port: number }[], partitions: number): void {
     const random = this.#random;
-    const pauseMs = random.pick([20, 100, 300]);
-    for (let number = 0; number < 2; number++) {
+    const producers = CLIENTS * partitions;
+    const pauseMs = (1000 * producers) / (this.#options.appendsPerSecond * random.pick([0.5, 1, 2]));
+    for (let number = 0; number < CLIENTS; number++) {
       const machine = new SimMachine(this.#loop, `c${number + 1}`, nodes.length + number + 1, this.#fork());
       this.#network.add(machine);
       const process = machine.startProcess();

@@ -1,6 +1,7 @@
 /**
  * Whole clusters from one seed each. SIM_SEED replays one of them; SIM_SEEDS: how many are tried, from SIM_FIRST on;
- * SIM_MS: simulated milliseconds of faults in each; SIM_FIGURES=1 prints what happened.
+ * SIM_MS: simulated milliseconds of faults in each; SIM_FAULT_MS: between two faults, on average; SIM_APPENDS: per second;
+ * SIM_FIGURES=1 prints what happened.
  */
 import { afterEach, expect, test, vi } from 'vitest';
 import { ClusterSimulation, type SimulationReport } from './cluster-simulation.js';
@@ -10,16 +11,23 @@ const REPLAY = process.env['SIM_SEED'];
 const SEEDS = Number(process.env['SIM_SEEDS'] ?? 5);
 const FIRST = Number(process.env['SIM_FIRST'] ?? 1);
 const SIMULATED_MS = Number(process.env['SIM_MS'] ?? 60_000);
+const FAULT_MS = Number(process.env['SIM_FAULT_MS'] ?? 2000);
+const APPENDS = Number(process.env['SIM_APPENDS'] ?? 20);
 for (const [name, value] of Object.entries({ SIM_SEED: Number(REPLAY ?? 0), SIM_SEEDS: SEEDS, SIM_FIRST: FIRST })) {
   if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${name} is a whole number, 0 or more`);
 }
 
 async function play(seed: number): Promise<SimulationReport> {
-  const simulation = new ClusterSimulation(seed, { simulatedMs: SIMULATED_MS, faultEveryMs: 2000 });
+  const simulation = new ClusterSimulation(seed, {
+    simulatedMs: SIMULATED_MS,
+    faultEveryMs: FAULT_MS,
+    appendsPerSecond: APPENDS,
+  });
   try {
     return await simulation.run();
   } catch (error) {
-    const replay = `SIM_SEED=${seed} SIM_MS=${SIMULATED_MS} npx vitest run test/sim/cluster.test.ts -t cluster`;
+    const settings = `SIM_SEED=${seed} SIM_MS=${SIMULATED_MS} SIM_FAULT_MS=${FAULT_MS} SIM_APPENDS=${APPENDS}`;
+    const replay = `${settings} npx vitest run test/sim/cluster.test.ts -t cluster`;
     const message = `seed ${seed} failed; replay: ${replay}\n${(error as Error).message}\n${simulation.log.join('\n')}`;
     throw new Error(message, { cause: error });
   }

@@ -17,7 +17,7 @@ import {
   type ProduceReplyHeader,
 } from '../../src/rpc/protocol.js';
 import type { Transport } from '../../src/rpc/transport.js';
-import { WriteScheduler } from '../../src/rpc/write-scheduler.js';
+import { inNextTurn, WriteScheduler } from '../../src/rpc/write-scheduler.js';
 import type { Prng } from '../raft/prng.js';
 import type { PartitionReferee } from './cluster-referee.js';
 
@@ -51,7 +51,7 @@ export class SimClient {
 
   constructor(ground: ClientGround) {
     this.ground = ground;
-    this.#scheduler = new WriteScheduler(ground.environment);
+    this.#scheduler = new WriteScheduler(inNextTurn(ground.environment));
   }
 
   async request(node: number, type: number, header: readonly unknown[], bodies: readonly Buffer[] = []) {
