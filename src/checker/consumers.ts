@@ -5,6 +5,8 @@
 import type { HistoryState, Partition, Sighting } from './history-state.js';
 import type { Poll, Seek } from './operation.js';
 
+const SIGHTINGS_MAX = 1000;
+
 export class Consumers {
   readonly #state: HistoryState;
   /** Position behind the last poll, by partition and consumer. */
@@ -125,6 +127,8 @@ export class Consumers {
       records.moreSightings.set(record, more);
     }
     const same = more.find((sighting: Sighting) => sighting.offset === offset);
+    // One record at so many offsets is found by a few of them.
+    if (same === undefined && more.length === SIGHTINGS_MAX) return false;
     if (same === undefined) {
       more.push({ offset, line, time, lastBegin: begin, lastLine: line });
       return true;

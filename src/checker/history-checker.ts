@@ -20,7 +20,7 @@ import { PermittedLoss } from './permitted-loss.js';
 import { judgePolls } from './poll-verdict.js';
 import { RecordVerdict } from './record-verdict.js';
 import { SendOrder } from './send-order.js';
-import { takeSend } from './send-intake.js';
+import { SameValueError, takeSend } from './send-intake.js';
 import { resolveSettings } from './settings.js';
 import { Transactions } from './transactions.js';
 
@@ -228,13 +228,21 @@ export class HistoryChecker {
 
   #takeSend(send: Send, liveness: Liveness, line: number): void {
     const partition = this.#partition(send.partition);
-    const number = takeSend(this.#state, send, partition, line);
+    const number = this.#takeRecords(send, partition, line);
     this.#order.addSend(number);
     this.#observers.addSend(number);
     this.#nodes.addSend(number);
     const { outcome = 'ok', time, begin = time, attempts = 1 } = send;
     liveness.add('sends', partition, outcome, begin, time, line);
     liveness.attempts(attempts, partition, line);
+  }
+
+  #takeRecords(send: Send, partition: Partition, line: number): number {
+    try {
+      return takeSend(this.#state, send, partition, line);
+    } catch (error) {
+      throw error instanceof SameValueError ? this.#wrong(error.message) : error;
+    }
   }
 
   #takePoll(poll: Poll, liveness: Liveness, line: number): void {

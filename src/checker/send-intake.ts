@@ -2,7 +2,18 @@
 import { acksNumber, type HistoryState, OK, OUTCOMES, type Partition } from './history-state.js';
 import type { Name, Send } from './operation.js';
 
-/** Returns the number of the send. */
+const SENDS_MAX = 1000;
+
+/** Values are no identities in this history. */
+export class SameValueError extends Error {
+  constructor(value: string) {
+    super(
+      `value "${value.slice(0, 80)}" was sent more than ${SENDS_MAX} times: a value is the identity of one record, and the same only when that record is tried again`,
+    );
+  }
+}
+
+/** Returns the number of the send. @throws SameValueError */
 export function takeSend(state: HistoryState, send: Send, partition: Partition, line: number): number {
   const { sends } = state;
   const values = send.values ?? [send.value as Name];
@@ -56,7 +67,8 @@ function addRecord(
   if (records.send.at(record) >= 0) {
     const more = records.moreSends.get(record);
     if (more === undefined) records.moreSends.set(record, [{ send: number, index }]);
-    else more.push({ send: number, index });
+    else if (more.length < SENDS_MAX) more.push({ send: number, index });
+    else throw new SameValueError(value);
     return record;
   }
   records.send.set(record, number);

@@ -136,3 +136,11 @@ test('all anomalies are counted, and as many are kept as were asked for', async 
   expect(verdict.counts).toEqual({ 'corrupt-served': 5 });
   expect(verdict.anomalies.map((one) => one.offset)).toEqual([0, 1]);
 });
+
+test('values that are no identities are refused before they make the checker slow', async () => {
+  const same = function* (): Generator<Operation> {
+    yield { op: 'history', version: 1 };
+    for (let i = 0; i < 2000; i += 1) yield { op: 'send', partition: 'p', producer: 1, value: 'x', time: i };
+  };
+  await expect(checkHistory(same())).rejects.toThrow(/^history:1003: value "x" was sent more than 1000 times/);
+});
