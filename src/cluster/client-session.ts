@@ -265,7 +265,8 @@ export class ClientSession {
     if (!replica.mayRead) throw replica.notLeader();
     let reply: ListOffsetsReplyHeader;
     if (timestamp === -1) {
-      reply = [replica.highWatermark, -1];
+      // Somebody else may lead by now, and have acknowledged more.
+      reply = [await replica.readIndex(), -1];
     } else if (timestamp === -2) {
       reply = [replica.log.start, -1];
     } else if (timestamp < 0) {

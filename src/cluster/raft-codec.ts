@@ -3,12 +3,13 @@
  * incarnation) is known from the handshake of its connection, and whom it is for is whoever reads it: the sender's link
  * lets nothing through that is meant for another directory. So neither is packed and neither can be forged.
  *
- *   1 pre-vote, 2 vote               [type, term, last epoch, end]
+ *   1 pre-vote, 2 vote               [type, term, last epoch, end, transfer 0 | 1]
  *   3 pre-vote-reply, 4 vote-reply   [type, term, granted 0 | 1]
  *   5 append                         [type, term, start, prev epoch, end, high watermark]     + batches in the body
  *   6 append-reply                   [type, term, rejected start, hint epoch, hint end, written, durable, generation]
- *   7 heartbeat                      [type, term, high watermark]
- *   8 heartbeat-reply                [type, term]
+ *   7 heartbeat                      [type, term, high watermark, round]
+ *   8 heartbeat-reply                [type, term, round]
+ *   9 timeout-now                    [type, term]
  *
  * The body of an append is checked here before the core hears of it: whole batches, intact, joining from `start` to `end`,
  * epochs that never go back and never exceed the term. What the core is told has arrived has arrived.
@@ -31,6 +32,7 @@ const TYPES = [
   'append-reply',
   'heartbeat',
   'heartbeat-reply',
+  'timeout-now',
 ] as const satisfies readonly (Message['type'] | '')[];
 
 /** An append as it arrived: the message for the core, and the bytes behind it for the log. */
@@ -49,9 +51,9 @@ export function packMessage(message: Message): number[] {
   const { term } = message;
   switch (message.type) {
     case 'pre-vote':
-      return [1, term, message.lastEpoch, message.end];
+      return [1, term, message.lastEpoch, message.end, message.transfer ? 1 : 0];
     case 'vote':
-      return [2, term, message.lastEpoch, message.end];
+      return [2, term, message.lastEpoch, message.end, message.transfer ? 1 : 0];
     case 'pre-vote-reply':
       return [3, term, message.granted ? 1 : 0];
     case 'vote-reply':
@@ -63,13 +65,15 @@ export function packMessage(message: Message): number[] {
       return [6, term, rejectedStart, hint.epoch, hint.end, written, durable, generation];
     }
     case 'heartbeat':
-      return [7, term, message.highWatermark];
+      return [7, term, message.highWatermark, message.round];
     case 'heartbeat-reply':
-      return [8, term];
+      return [8, term, message.round];
+    case 'timeout-now':
+      return [9, term];
   }
 }
 
-const FIELDS = [0, 4, 4, 3, 3, 6, 8, 3, 2];
+const FIELDS = [0, 5, 5, 3, 3, 6, 8, 4, 3, 2];
 
 /**
  * @param body the batches of an append: the message keeps them
@@ -100,7 +104,7 @@ function unpack(packed: unknown, from: Sender, to: Member, body: Buffer): Messag
   switch (name) {
     case 'pre-vote':
     case 'vote':
-      return { ...base, type: name, lastEpoch: a!, end: b! };
+      return { ...base, type: name, lastEpoch: a!, end: b!, transfer: c === 1 };
     case 'pre-vote-reply':
     case 'vote-reply':
       return { ...base, type: name, granted: a === 1 };
@@ -117,8 +121,10 @@ function unpack(packed: unknown, from: Sender, to: Member, body: Buffer): Messag
         generation: f!,
       };
     case 'heartbeat':
-      return { ...base, type: name, highWatermark: a! };
+      return { ...base, type: name, highWatermark: a!, round: b! };
     case 'heartbeat-reply':
+      return { ...base, type: name, round: a! };
+    case 'timeout-now':
       return { ...base, type: name };
   }
 }

@@ -25,6 +25,7 @@ import type {
   Membership,
   Message,
   NodeId,
+  Read,
   Ready,
   Role,
   Sender,
@@ -78,6 +79,11 @@ interface WaitingChange {
   readonly done: (error?: VarveError) => void;
 }
 
+interface WaitingRead {
+  readonly resolve: (highWatermark: number) => void;
+  readonly reject: (error: VarveError) => void;
+}
+
 interface WaitingDelete {
   /** The log start asked for. */
   readonly offset: number;
@@ -111,6 +117,9 @@ export class Replica {
   readonly #controls: ControlTracker;
   #deletes: WaitingDelete[] = [];
   #change: WaitingChange | undefined;
+  #transfers: ((error?: VarveError) => void)[] = [];
+  #lastRead = 0;
+  readonly #reads = new Map<number, WaitingRead>();
   #nextRetentionCheck = 0;
   /** Per peer: batches for it are being read from the disk, and later appends to it wait their turn. */
   readonly #reading = new Map<NodeId, Promise<void>>();
@@ -242,6 +251,9 @@ export class Replica {
   produce(request: ProduceRequest, part: number, body: Buffer, start: number, end: number): void {
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#role !== 'leader') throw this.notLeader();
+    if (this.#raft.isTransferring) {
+      throw new VarveError('NOT_LEADER', `${this.name}: the leadership is being handed to another node`);
+    }
     const before = this.log.end;
     // Else the client would be told that its arguments are wrong.
     invariant(
@@ -308,6 +320,41 @@ export class Replica {
     if (refusal !== undefined) throw new VarveError('INVALID_ARGUMENT', `${this.name}: ${refusal}`);
     return new Promise((resolve, reject) => {
       this.#change = { wanted, done: (error) => (error === undefined ? resolve() : reject(error)) };
+      this.#guard(() => this.#drain());
+    });
+  }
+
+  /**
+   * How far one must read to have seen everything that was acknowledged before this call: the high watermark, confirmed by a
+   * majority as that of the leader.
+   * @throws VarveError NOT_LEADER, also when the leadership ends before it is confirmed
+   */
+  readIndex(): Promise<number> {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    if (this.#role !== 'leader' || this.#isOut) throw this.notLeader();
+    const id = ++this.#lastRead;
+    return new Promise((resolve, reject) => {
+      this.#reads.set(id, { resolve, reject });
+      this.#guard(() => {
+        this.#raft.readIndex(id);
+        this.#drain();
+      });
+    });
+  }
+
+  /**
+   * Hands the leadership to another voter; resolves when this node does not lead any more. Producers are refused meanwhile.
+   * @throws VarveError NOT_LEADER; INVALID_ARGUMENT with why it can't be, or why it was given up
+   */
+  transferLeadership(nodeId: NodeId): Promise<void> {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    if (this.#role !== 'leader' || this.#isOut) throw this.notLeader();
+    const { voters } = this.#raft.membership.configuration;
+    const target = voters.find(({ id }) => id === nodeId);
+    const refusal = target === undefined ? `node ${nodeId} is no voter` : this.#raft.transferTo(target);
+    if (refusal !== undefined) throw new VarveError('INVALID_ARGUMENT', `${this.name}: ${refusal}`);
+    return new Promise((resolve, reject) => {
+      this.#transfers.push((error) => (error === undefined ? resolve() : reject(error)));
       this.#guard(() => this.#drain());
     });
   }
@@ -440,6 +487,8 @@ export class Replica {
       if (ready.leadership !== undefined) this.#setLeadership(ready.leadership);
       if (ready.membership !== undefined) this.#onMembership(ready.membership);
       if (ready.changeFailed !== undefined) this.#endChange('INVALID_ARGUMENT', ready.changeFailed);
+      if (ready.transferFailed !== undefined) this.#endTransfers(ready.transferFailed);
+      for (const read of ready.reads ?? []) this.#answerRead(read);
       if (ready.writes.length > 0) {
         if (ready.writes.some(({ type }) => type === 'leader-change' || type === 'configuration'))
           this.#raft.accepted();
@@ -510,6 +559,20 @@ export class Replica {
     if (!sameMembers(configuration.learners, wanted.learners)) return;
     this.#change = undefined;
     done();
+  }
+
+  #endTransfers(failure?: string): void {
+    const transfers = this.#transfers;
+    this.#transfers = [];
+    const error = failure === undefined ? undefined : new VarveError('INVALID_ARGUMENT', `${this.name}: ${failure}`);
+    for (const done of transfers) done(error);
+  }
+
+  #answerRead({ id, highWatermark }: Read): void {
+    const read = this.#reads.get(id);
+    this.#reads.delete(id);
+    if (highWatermark >= 0) read?.resolve(highWatermark);
+    else read?.reject(this.notLeader());
   }
 
   #endChange(code: 'INVALID_ARGUMENT' | 'OUTCOME_UNKNOWN', why: string): void {
@@ -626,6 +689,8 @@ export class Replica {
     this.#deletes = [];
     for (const { done } of deletes) done(new VarveError('OUTCOME_UNKNOWN', `${this.name}: ${why}`));
     this.#endChange('OUTCOME_UNKNOWN', why);
+    this.#endTransfers();
+    for (const id of [...this.#reads.keys()]) this.#answerRead({ id, highWatermark: -1 });
     this.fetches.wake();
   }
 

@@ -1,13 +1,25 @@
 /**
- * What a node does as leader of one term: replication, heartbeats, check-quorum and changes of membership. It ends with the
- * term; nothing of it is kept.
+ * What a node does as leader of one term: replication, heartbeats, check-quorum, reads, changes of membership and the
+ * transfer to another leader. It ends with the term; nothing of it is kept.
  */
 import type { Configurations } from './configurations.js';
 import type { Cursors } from './cursors.js';
-import { isVoter } from './membership.js';
+import { isVoter, sameMember } from './membership.js';
 import { MembershipChange, type ProposedMembership } from './membership-change.js';
+import { ReadIndex } from './read-index.js';
 import { Replication, type ReplicationOptions } from './replication.js';
-import type { AppendReply, Configuration, HeartbeatReply, LogView, Message, PeerStatus, Sender } from './types.js';
+import { Transfer } from './transfer.js';
+import type {
+  AppendReply,
+  Configuration,
+  HeartbeatReply,
+  LogView,
+  Member,
+  Message,
+  PeerStatus,
+  Read,
+  Sender,
+} from './types.js';
 
 export interface LeadershipHost {
   readonly self: Sender;
@@ -21,6 +33,8 @@ export interface LeadershipHost {
   /** Writes a configuration into the log, from where on it is in effect. */
   appendConfiguration(configuration: Configuration): void;
   changeFailed(reason: string): void;
+  transferFailed(reason: string): void;
+  answer(read: Read): void;
   /** Ends this leadership. */
   stepDown(): void;
 }
@@ -35,6 +49,8 @@ export class Leadership {
   readonly #options: LeadershipOptions;
   readonly #replication: Replication;
   readonly #change: MembershipChange;
+  readonly #reads: ReadIndex;
+  #transfer: Transfer | undefined;
   /** Ticks since the last heartbeat, and since check-quorum last looked. */
   #heartbeatElapsed = 0;
   #quorumElapsed = 0;
@@ -42,7 +58,14 @@ export class Leadership {
   constructor(host: LeadershipHost, options: LeadershipOptions) {
     this.#host = host;
     this.#options = options;
-    this.#replication = new Replication(host, options);
+    this.#replication = new Replication({ ...host, readRound: () => this.#reads.round }, options);
+    this.#reads = new ReadIndex({
+      highWatermark: () => host.highWatermark(),
+      mayDecide: () => this.hasCommitted,
+      confirmed: () => this.#replication.confirmedRound,
+      heartbeat: () => this.#replication.heartbeat(),
+      answer: (read) => host.answer(read),
+    });
     this.#change = new MembershipChange({
       log: host.log,
       configurations: host.configurations,
@@ -80,8 +103,10 @@ export class Leadership {
     if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) {
       this.#heartbeatElapsed = 0;
       this.#replication.heartbeat();
+      this.#transfer?.advance(true);
     }
     this.#change.tick();
+    if (this.#transfer?.tick() === false) this.#transfer = undefined;
   }
 
   /** The log's end moved, or the leadership has just begun. */
@@ -98,7 +123,9 @@ export class Leadership {
       return;
     }
     this.#change.advance();
+    this.#reads.advance();
     this.#replication.replicate();
+    this.#transfer?.advance();
   }
 
   onAppendReply(reply: AppendReply): void {
@@ -108,10 +135,48 @@ export class Leadership {
 
   onHeartbeatReply(reply: HeartbeatReply): void {
     this.#replication.onHeartbeatReply(reply);
+    this.#reads.advance();
   }
 
   changeMembership(proposed: ProposedMembership): string | undefined {
+    if (this.#transfer !== undefined) return 'the leadership is being transferred: ask the next leader';
     return this.#change.request(proposed);
+  }
+
+  readIndex(id: number): void {
+    this.#reads.request(id);
+  }
+
+  /** Takes no records of clients: another leader is about to. */
+  get isTransferring(): boolean {
+    return this.#transfer !== undefined;
+  }
+
+  /** @returns why it is refused, a sentence */
+  transferTo(target: Member): string | undefined {
+    const { configurations, self, term, log } = this.#host;
+    if (sameMember(target, self)) return 'this node leads already';
+    if (!isVoter(configurations.current, target)) return `node ${target.id} (${target.directory}) is no voter`;
+    if (this.#transfer !== undefined) {
+      const { id } = this.#transfer.target;
+      return id === target.id ? undefined : `the leadership is being transferred to node ${id}`;
+    }
+    this.#transfer = new Transfer(
+      {
+        electionTicks: this.#options.electionTicks,
+        hasEverything: (member) => this.#replication.matchOf(member) === log.end,
+        sendTimeoutNow: (to) => this.#host.send({ type: 'timeout-now', from: self, to, term }),
+        failed: (reason) => this.#host.transferFailed(reason),
+      },
+      target,
+    );
+    this.#transfer.advance();
+    return undefined;
+  }
+
+  /** The leadership is over: whoever waits for a read is told. */
+  end(): void {
+    this.#reads.end();
   }
 
   unreachable(id: number): void {

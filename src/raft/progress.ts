@@ -79,6 +79,8 @@ export class Progress {
   generation = -1;
   /** State probe: the one probe is on its way. */
   probeSent = false;
+  /** The last round of read index that it answered. */
+  readRound = 0;
   /** Spoke since check-quorum last looked. */
   active = false;
   /** Acknowledged something since its last heartbeat reply: nothing needs looking for. */

@@ -14,6 +14,8 @@
  *     a connection broke                 raft.peerUnreachable(id)    (sends nothing by itself; heartbeats will)
  *     a connection was made              raft.peerReset(sender)      (the peer may be a new incarnation)
  *     who the replicas are shall change  raft.changeMembership(…)    (leader only; a sentence says why not)
+ *     another node shall lead            raft.transferTo(member)     (leader only; append nothing while isTransferring)
+ *     a reader wants to see all          raft.readIndex(id)          (answered by ready.reads)
  *
  *   function drain(raft) {
  *     for (let ready = raft.ready(); ready !== undefined; ready = raft.ready()) {
@@ -47,8 +49,8 @@
  */
 import { Configurations } from './configurations.js';
 import { Cursors } from './cursors.js';
-import { ElectionTimer, upToDate } from './election.js';
-import { Following, planAppend } from './following.js';
+import { ElectionTimer } from './election.js';
+import { Follower } from './follower.js';
 import { invariant } from './invariant.js';
 import { Leadership } from './leadership.js';
 import { isMember, isSoleVoter, isVoter, membersOf, sameMember } from './membership.js';
@@ -56,11 +58,8 @@ import type { ProposedMembership } from './membership-change.js';
 import { Outbox } from './outbox.js';
 import { Ballot } from './quorum.js';
 import type {
-  AppendReply,
-  AppendRequest,
   Configuration,
   HardState,
-  Heartbeat,
   LogProgress,
   LogView,
   LogWrite,
@@ -70,13 +69,18 @@ import type {
   NodeId,
   PeerStatus,
   RaftOptions,
+  Read,
   Ready,
   Role,
   Sender,
+  TimeoutNow,
   VoteReply,
   VoteRequest,
 } from './types.js';
 import { malformed, validate } from './validate.js';
+import { Voter } from './voter.js';
+
+type Outcomes = Pick<Ready, 'changeFailed' | 'transferFailed' | 'reads'>;
 
 export class Raft {
   readonly #self: Sender;
@@ -88,17 +92,14 @@ export class Raft {
   readonly #electionTimer: ElectionTimer;
   #role: Role = 'follower';
   #leader: Member | undefined;
-  /** Whom the vote of this term went to; unknown after a restart, and then it is not given again to anybody. */
-  #votedFor: Member | undefined;
+  readonly #voter: Voter;
   #ballot: Ballot | undefined;
-  #following: Following;
+  readonly #follower: Follower;
   #leadership: Leadership | undefined;
   #highWatermark: number;
-  /** Follower: known to be committed, though the log may not have come that far yet. */
-  #committed: number;
   #writes: LogWrite[] = [];
-  #changeFailed: string | undefined;
-  #published: { role: Role; term: number; leader: NodeId; highWatermark: number; membership: Membership };
+  #outcomes: Outcomes | undefined;
+  #published: { role: Role; term: number; leader: NodeId; highWatermark: number; offset: number; committed: boolean };
 
   /** @throws RangeError for options that cannot work, RaftInvariantError for a start state that contradicts itself. */
   constructor(options: RaftOptions) {
@@ -110,19 +111,20 @@ export class Raft {
     this.#outbox = new Outbox(options.hardState);
     // A crash can keep the batches of a term and lose the term itself. Nothing was said in that term then: see Outbox.
     if (options.log.lastEpoch > options.hardState.term) this.#outbox.setState({ term: options.log.lastEpoch, vote: 0 });
+    this.#voter = new Voter(this.#outbox, options.log);
     this.#cursors = new Cursors(options.progress, options.countBy);
-    this.#following = new Following(this.#cursors);
     this.#electionTimer = new ElectionTimer(options.electionTicks, options.random);
     // Retention deletes committed records only.
     this.#highWatermark = Math.max(options.highWatermark, options.log.start);
-    this.#committed = this.#highWatermark;
+    this.#follower = new Follower(this.#followerHost());
     this.#configurations.committedTo(this.#highWatermark);
     this.#published = {
       role: 'follower',
       term: options.hardState.term,
       leader: 0,
       highWatermark: options.highWatermark,
-      membership: this.membership,
+      offset: this.membership.offset,
+      committed: this.membership.committed,
     };
     if (this.#isAlone) this.#campaign();
   }
@@ -196,10 +198,7 @@ export class Raft {
       this.#leadership.advance();
       return;
     }
-    this.#advanceFollower();
-    // A configuration counts by durable cursors, whatever the flush mode.
-    const durableCounts = this.#configurations.last.offset >= this.#highWatermark;
-    if (this.#leader !== undefined && this.#following.hasNews(durableCounts)) this.#acknowledge(this.#leader);
+    this.#follower.onProgress(this.#leader);
   }
 
   /** `state` is on disk, and so is every one before it. */
@@ -232,28 +231,42 @@ export class Raft {
     return this.#leadership.changeMembership(proposed);
   }
 
+  /** Leader: asks this voter to lead. @returns why it is refused, a sentence; undefined: it has begun */
+  transferTo(target: Member): string | undefined {
+    this.#assertWritesTaken();
+    if (this.#leadership === undefined) return 'this node does not lead the group: ask its leader';
+    return this.#leadership.transferTo(target);
+  }
+
+  /** Leader: another node is about to lead, and must have the whole log for that. Append nothing meanwhile. */
+  get isTransferring(): boolean {
+    return this.#leadership?.isTransferring ?? false;
+  }
+
+  /** Asks how far one must have read to have seen everything that is acknowledged by now; `ready().reads` answers. */
+  readIndex(id: number): void {
+    this.#assertWritesTaken();
+    if (this.#leadership === undefined) this.#answer({ id, highWatermark: -1 });
+    else this.#leadership.readIndex(id);
+  }
+
   // ---- what comes out ----
 
   /** What to do now, or undefined. Each thing is given once. */
   ready(): Ready | undefined {
     const published = this.#published;
+    const { role, term, leader } = this;
+    const { offset } = this.#configurations.last;
+    const committed = offset < this.#highWatermark;
     const moved = published.highWatermark !== this.#highWatermark;
-    const { role, term, leader, membership } = this;
     const led = published.role !== role || published.term !== term || published.leader !== leader;
-    const changed =
-      published.membership.offset !== membership.offset || published.membership.committed !== membership.committed;
-    const changeFailed = this.#changeFailed;
-    if (
-      this.#writes.length === 0 &&
-      !this.#outbox.hasOutput &&
-      !moved &&
-      !led &&
-      !changed &&
-      changeFailed === undefined
-    )
-      return undefined;
+    const changed = published.offset !== offset || published.committed !== committed;
+    const outcomes = this.#outcomes;
+    const told = moved || led || changed || outcomes !== undefined;
+    if (this.#writes.length === 0 && !this.#outbox.hasOutput && !told) return undefined;
     const writes = this.#writes;
     this.#writes = [];
+    this.#outcomes = undefined;
     const hardState = this.#outbox.takeState();
     const ready: Ready = {
       writes,
@@ -261,12 +274,15 @@ export class Raft {
       ...(hardState && { hardState }),
       ...(moved && { highWatermark: this.#highWatermark }),
       ...(led && { leadership: { role, term, leader } }),
-      ...(changed && { membership }),
-      ...(changeFailed !== undefined && { changeFailed }),
+      ...(changed && { membership: this.membership }),
+      ...outcomes,
     };
-    this.#changeFailed = undefined;
-    this.#published = { role, term, leader, highWatermark: this.#highWatermark, membership };
+    this.#published = { role, term, leader, highWatermark: this.#highWatermark, offset, committed };
     return ready;
+  }
+
+  #answer(read: Read): void {
+    this.#outcomes = { ...this.#outcomes, reads: [...(this.#outcomes?.reads ?? []), read] };
   }
 
   // ---- terms ----
@@ -280,6 +296,7 @@ export class Raft {
     switch (message.type) {
       case 'append':
       case 'heartbeat':
+      case 'timeout-now':
         return true;
       case 'pre-vote':
       case 'vote':
@@ -307,8 +324,8 @@ export class Raft {
         if (message.granted) return true;
         break;
       case 'vote':
-        // Somebody who cannot hear our leader must not depose it (dissertation §4.2.3).
-        if (this.#hearsLeader()) return false;
+        // Somebody who cannot hear our leader must not depose it (dissertation §4.2.3), unless the leader asked for it.
+        if (this.#hearsLeader() && !message.transfer) return false;
         break;
       case 'append':
       case 'heartbeat':
@@ -330,10 +347,10 @@ export class Raft {
         this.#outbox.send({ ...reply, type: `${message.type}-reply`, granted: false });
         break;
       case 'append':
-        this.#outbox.send({ ...this.#appendReply(message.from), rejectedStart: message.start });
+        this.#follower.reject(message);
         break;
       case 'heartbeat':
-        this.#outbox.send({ ...reply, type: 'heartbeat-reply' });
+        this.#outbox.send({ ...reply, type: 'heartbeat-reply', round: 0 });
         break;
       default:
         break;
@@ -351,10 +368,12 @@ export class Raft {
         this.#onVoteReply(message);
         break;
       case 'append':
-        this.#onAppend(message);
+        this.#follow(message.from);
+        this.#follower.onAppend(message);
         break;
       case 'heartbeat':
-        this.#onHeartbeat(message);
+        this.#follow(message.from);
+        this.#follower.onHeartbeat(message);
         break;
       case 'append-reply':
         this.#leadership?.onAppendReply(message);
@@ -362,19 +381,22 @@ export class Raft {
       case 'heartbeat-reply':
         this.#leadership?.onHeartbeatReply(message);
         break;
+      case 'timeout-now':
+        this.#onTimeoutNow(message);
+        break;
     }
   }
 
   #becomeFollower(term: number, leader: Member | undefined): void {
     if (term > this.term) {
-      this.#outbox.setState({ term, vote: 0 });
-      this.#votedFor = undefined;
-      this.#following = new Following(this.#cursors);
+      this.#voter.enter(term);
+      this.#follower.newTerm();
     }
     if (this.#role === 'leader' || leader !== undefined) this.#electionTimer.reset();
     this.#role = 'follower';
     this.#leader = leader;
     this.#ballot = undefined;
+    this.#leadership?.end();
     this.#leadership = undefined;
   }
 
@@ -397,26 +419,25 @@ export class Raft {
     this.#leader = undefined;
     this.#electionTimer.reset();
     this.#ballot = new Ballot(this.#configurations.current);
-    this.#requestVotes('pre-vote', this.term + 1);
+    this.#requestVotes('pre-vote', this.term + 1, false);
     this.#count(this.#self, true);
   }
 
-  #campaign(): void {
-    this.#outbox.setState({ term: this.term + 1, vote: this.#self.id });
-    this.#votedFor = this.#self;
+  #campaign(transfer = false): void {
+    this.#voter.campaign(this.#self);
     this.#role = 'candidate';
     this.#leader = undefined;
-    this.#following = new Following(this.#cursors);
+    this.#follower.newTerm();
     this.#electionTimer.reset();
     this.#ballot = new Ballot(this.#configurations.current);
-    this.#requestVotes('vote', this.term);
+    this.#requestVotes('vote', this.term, transfer);
   }
 
-  #requestVotes(type: VoteRequest['type'], term: number): void {
+  #requestVotes(type: VoteRequest['type'], term: number, transfer: boolean): void {
     const { lastEpoch, end } = this.#log;
     for (const to of membersOf(this.#configurations.current)) {
       if (sameMember(to, this.#self) || !isVoter(this.#configurations.current, to)) continue;
-      this.#outbox.send({ type, from: this.#self, to, term, lastEpoch, end });
+      this.#outbox.send({ type, from: this.#self, to, term, lastEpoch, end, transfer });
     }
   }
 
@@ -428,21 +449,20 @@ export class Raft {
   }
 
   #wouldVote(request: VoteRequest): boolean {
-    if (this.#hearsLeader() || !upToDate(request, this.#log)) return false;
-    return request.term > this.term || this.#voteIsFreeFor(request.from);
+    return !this.#hearsLeader() && this.#voter.wouldVote(request, this.#leader !== undefined);
   }
 
   #vote(request: VoteRequest): boolean {
-    if (!this.#voteIsFreeFor(request.from) || !upToDate(request, this.#log)) return false;
-    this.#outbox.setState({ term: this.term, vote: request.from.id });
-    this.#votedFor = request.from;
-    this.#electionTimer.reset();
-    return true;
+    const granted = this.#voter.vote(request, this.#leader !== undefined);
+    if (granted) this.#electionTimer.reset();
+    return granted;
   }
 
-  #voteIsFreeFor(candidate: Member): boolean {
-    if (this.#outbox.vote === 0) return this.#leader === undefined;
-    return this.#votedFor !== undefined && sameMember(this.#votedFor, candidate);
+  /** Without pre-vote: the leader has chosen us, and our log is as long as its own. */
+  #onTimeoutNow({ from }: TimeoutNow): void {
+    if (this.#role !== 'follower' || !this.#configurations.mayCampaign(this.#self)) return;
+    if (this.#leader === undefined || !sameMember(this.#leader, from)) return;
+    this.#campaign(true);
   }
 
   #onVoteReply(reply: VoteReply): void {
@@ -489,9 +509,13 @@ export class Raft {
       advanceHighWatermark: (to) => this.#advanceHighWatermark(to),
       send: (message) => this.#outbox.send(message),
       appendConfiguration: (configuration) => this.#appendConfiguration(configuration),
-      changeFailed: (reason) => {
-        this.#changeFailed = reason;
+      changeFailed: (changeFailed) => {
+        this.#outcomes = { ...this.#outcomes, changeFailed };
       },
+      transferFailed: (transferFailed) => {
+        this.#outcomes = { ...this.#outcomes, transferFailed };
+      },
+      answer: (read) => this.#answer(read),
       stepDown: () => this.#becomeFollower(this.term, undefined),
     };
   }
@@ -512,62 +536,18 @@ export class Raft {
     this.#becomeFollower(this.term, leader);
   }
 
-  #onAppend(message: AppendRequest): void {
-    this.#follow(message.from);
-    const plan = planAppend(this.#log, this.#highWatermark, message);
-    if (!plan.fits) {
-      this.#outbox.send({ ...this.#appendReply(message.from), rejectedStart: message.start, hint: plan.hint });
-      return;
-    }
-    if (plan.from >= 0) {
-      if (plan.truncateTo >= 0) this.#truncate(plan.truncateTo);
-      this.#writes.push({ type: 'append', message, from: plan.from });
-      for (const { start, configuration } of message.batches) {
-        if (start >= plan.from && configuration !== undefined)
-          this.#configurations.add({ offset: start, configuration });
-      }
-    }
-    this.#following.verified = Math.max(this.#following.verified, message.end);
-    this.#learnCommitted(message.highWatermark);
-    // New bytes are answered when the log reports them. All else at once: the leader may be waiting for just this.
-    if (plan.from >= 0) return;
-    this.#advanceFollower();
-    this.#acknowledge(message.from);
-  }
-
-  #truncate(to: number): void {
-    const { verified } = this.#following;
-    invariant(to >= this.#highWatermark, () => `truncation to ${to}, below high watermark ${this.#highWatermark}`);
-    invariant(to >= verified, () => `truncation to ${to}, below ${verified} where this leader's log was found equal`);
-    this.#cursors.truncate(to);
-    this.#configurations.truncateTo(to);
-    this.#writes.push({ type: 'truncate', to });
-  }
-
-  #onHeartbeat(message: Heartbeat): void {
-    this.#follow(message.from);
-    this.#learnCommitted(message.highWatermark);
-    this.#advanceFollower();
-    this.#outbox.send({ type: 'heartbeat-reply', from: this.#self, to: message.from, term: this.term });
-  }
-
-  /** The leader's high watermark says something about our log only as far as ours is known to equal the leader's. */
-  #learnCommitted(leadersHighWatermark: number): void {
-    this.#committed = Math.max(this.#committed, Math.min(leadersHighWatermark, this.#following.verified));
-  }
-
-  #advanceFollower(): void {
-    // A batch that the log could not take is verified all the same, so the end of the log has the last word.
-    this.#advanceHighWatermark(Math.max(this.#highWatermark, Math.min(this.#committed, this.#log.end)));
-  }
-
-  #acknowledge(leader: Member): void {
-    this.#following.noteReported();
-    this.#outbox.send(this.#appendReply(leader));
-  }
-
-  #appendReply(to: Member): AppendReply {
-    return this.#following.reply(this.#self, to, this.term);
+  #followerHost(): ConstructorParameters<typeof Follower>[0] {
+    return {
+      self: this.#self,
+      log: this.#log,
+      cursors: this.#cursors,
+      configurations: this.#configurations,
+      term: () => this.term,
+      highWatermark: () => this.#highWatermark,
+      advanceHighWatermark: (to) => this.#advanceHighWatermark(to),
+      write: (write) => this.#writes.push(write),
+      send: (message) => this.#outbox.send(message),
+    };
   }
 
   // ---- for all ----

@@ -33,6 +33,8 @@ export interface ReplicationHost {
   readonly term: number;
   readonly log: LogView;
   readonly configurations: Configurations;
+  /** Of read index, for heartbeats. */
+  readRound(): number;
   highWatermark(): number;
   send(message: Message): void;
 }
@@ -119,6 +121,11 @@ export class Replication {
     return log.epochAt(end - 1) === term ? end : highWatermark;
   }
 
+  /** The greatest round of read index that a majority of each set has answered. */
+  get confirmedRound(): number {
+    return this.#reached((voter) => (voter === 'self' ? Number.POSITIVE_INFINITY : voter.readRound));
+  }
+
   /** The end that a majority of each set has reached. */
   #reached(cursorOf: (voter: Counted) => number): number {
     let end = Number.POSITIVE_INFINITY;
@@ -154,6 +161,7 @@ export class Replication {
     const peer = this.#heard(reply.from);
     if (peer === undefined) return;
     peer.active = true;
+    peer.readRound = Math.max(peer.readRound, reply.round);
     const quiet = !peer.acknowledged;
     peer.acknowledged = false;
     if (peer.state === 'probe') {
@@ -263,7 +271,8 @@ export class Replication {
     const { self, term } = this.#host;
     const highWatermark = Math.min(this.#host.highWatermark(), peer.match);
     peer.sentHighWatermark = highWatermark;
-    const heartbeat: Heartbeat = { type: 'heartbeat', from: self, to: peer.member, term, highWatermark };
+    const round = this.#host.readRound();
+    const heartbeat: Heartbeat = { type: 'heartbeat', from: self, to: peer.member, term, highWatermark, round };
     this.#host.send(heartbeat);
   }
 }

@@ -94,6 +94,8 @@ export interface VoteRequest extends MessageBase {
   readonly type: 'pre-vote' | 'vote';
   readonly lastEpoch: number;
   readonly end: number;
+  /** The leader told the candidate to campaign: that it is still heard is no reason to refuse. */
+  readonly transfer: boolean;
 }
 
 export interface VoteReply extends MessageBase {
@@ -133,14 +135,23 @@ export interface Heartbeat extends MessageBase {
   readonly type: 'heartbeat';
   /** min(leader's high watermark, what this follower is known to match). */
   readonly highWatermark: number;
+  /** The last round of read index that the leader has begun (read-index.ts). */
+  readonly round: number;
 }
 
 /** Keeps check-quorum alive, and lets the leader find out what was lost on the way. */
 export interface HeartbeatReply extends MessageBase {
   readonly type: 'heartbeat-reply';
+  /** Of the heartbeat that this answers. */
+  readonly round: number;
 }
 
-export type Message = VoteRequest | VoteReply | AppendRequest | AppendReply | Heartbeat | HeartbeatReply;
+/** The leader hands over: campaign at once, whatever the clock says. */
+export interface TimeoutNow extends MessageBase {
+  readonly type: 'timeout-now';
+}
+
+export type Message = VoteRequest | VoteReply | AppendRequest | AppendReply | Heartbeat | HeartbeatReply | TimeoutNow;
 
 /** A change to the log that the driver makes at once, in order, before it gives the core anything else. */
 export type LogWrite =
@@ -175,6 +186,17 @@ export interface Ready {
   readonly membership?: Membership;
   /** A change of membership that was accepted has been given up; a sentence. */
   readonly changeFailed?: string;
+  /** A transfer of leadership has been given up; a sentence. */
+  readonly transferFailed?: string;
+  /** Answers to `readIndex`. */
+  readonly reads?: readonly Read[];
+}
+
+export interface Read {
+  /** As it was given to `readIndex`. */
+  readonly id: number;
+  /** Whoever sees all below it sees everything acknowledged before the question; −1: this node did not lead long enough. */
+  readonly highWatermark: number;
 }
 
 /** The configuration in effect on this node. */

@@ -24,6 +24,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     term,
     lastEpoch: fc.integer({ min: -1, max: 2 ** 31 - 1 }),
     end: offset,
+    transfer: fc.boolean(),
   }),
   fc.record({
     type: fc.constantFrom('pre-vote-reply' as const, 'vote-reply' as const),
@@ -49,8 +50,16 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     to: fc.constant(TO),
     term,
     highWatermark: offset,
+    round: fc.nat(),
   }),
-  fc.record({ type: fc.constant('heartbeat-reply' as const), from: fc.constant(FROM), to: fc.constant(TO), term }),
+  fc.record({
+    type: fc.constant('heartbeat-reply' as const),
+    from: fc.constant(FROM),
+    to: fc.constant(TO),
+    term,
+    round: fc.nat(),
+  }),
+  fc.record({ type: fc.constant('timeout-now' as const), from: fc.constant(FROM), to: fc.constant(TO), term }),
 );
 
 /** One stamped batch of `count` records. */
@@ -121,14 +130,14 @@ describe('Raft messages', () => {
 
   test.each([
     ['no array', 7, NONE],
-    ['an unknown type', [9, 1], NONE],
+    ['an unknown type', [99, 1], NONE],
     ['too few fields', [5, 1, 2], NONE],
-    ['too many fields', [8, 1, 2], NONE],
-    ['a fraction', [7, 1, 1.5], NONE],
-    ['text', [7, 1, 'x'], NONE],
-    ['term 0', [8, 0], NONE],
+    ['too many fields', [8, 1, 2, 3], NONE],
+    ['a fraction', [7, 1, 1.5, 0], NONE],
+    ['text', [7, 1, 'x', 0], NONE],
+    ['term 0', [8, 0, 0], NONE],
     ['durable above written', [6, 1, -1, -1, 0, 5, 6, 0], NONE],
-    ['bytes behind a heartbeat', [7, 1, 0], batch(0, 1, 1)],
+    ['bytes behind a heartbeat', [7, 1, 0, 0], batch(0, 1, 1)],
     ['batches that end before the message says', append(0, -1, 9), batch(0, 1, 3)],
     ['no batches for a span', append(0, -1, 9), NONE],
   ])('refuses %s', (_, packed, body) => {

@@ -27,6 +27,7 @@ test('after a rejection, appends go out one at a time until the follower stores 
       log,
       configurations: new Configurations([{ offset: -1, configuration: votersOf(1, 2) }]),
       highWatermark: () => 0,
+      readRound: () => 0,
       send: (message) => sent.push(message),
     },
     {

@@ -71,10 +71,10 @@ describe('a core at start', () => {
     const raft = coreOf(storeOf(1, 4));
     const first = raft.ready();
     expect(first?.hardState).toEqual({ term: 4, vote: 0 });
-    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 4, highWatermark: 0 });
+    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 4, highWatermark: 0, round: 0 });
     expect(raft.ready()?.messages).toEqual([]);
     expect(becomeDurable(raft, first?.hardState)?.messages).toMatchObject([
-      { type: 'heartbeat-reply', from: sender(1), to: member(2), term: 4 },
+      { type: 'heartbeat-reply', from: sender(1), to: member(2), term: 4, round: 0 },
     ]);
   });
 
@@ -122,29 +122,47 @@ describe('a follower', () => {
 
   it('learns of a commit only as far as its log is known to equal the leader’s', () => {
     const raft = coreOf(storeOf(1, 1, 1, 1));
-    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 1, highWatermark: 4 });
+    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 1, highWatermark: 4, round: 0 });
     expect(raft.highWatermark).toBe(0);
     raft.step(append(3, 1, [], { highWatermark: 4 }));
     expect(raft.highWatermark).toBe(3);
   });
 
   it.each<[string, Message]>([
-    ['an answer of a node that is no member', { type: 'heartbeat-reply', from: sender(9), to: member(1), term: 7 }],
+    [
+      'an answer of a node that is no member',
+      { type: 'heartbeat-reply', from: sender(9), to: member(1), term: 7, round: 0 },
+    ],
     [
       'an answer of a member’s node with another directory',
       { type: 'vote-reply', from: { ...sender(2), directory: 'new' }, to: member(1), term: 7, granted: true },
     ],
     [
       'a message to a directory that this node had before',
-      { type: 'heartbeat', from: sender(2), to: { id: 1, directory: 'old' }, term: 7, highWatermark: 0 },
+      { type: 'heartbeat', from: sender(2), to: { id: 1, directory: 'old' }, term: 7, highWatermark: 0, round: 0 },
     ],
     [
       'a candidate that is no member and holds no record',
-      { type: 'vote', from: { ...sender(2), directory: 'new' }, to: member(1), term: 7, lastEpoch: -1, end: 0 },
+      {
+        type: 'vote',
+        from: { ...sender(2), directory: 'new' },
+        to: member(1),
+        term: 7,
+        lastEpoch: -1,
+        end: 0,
+        transfer: false,
+      },
     ],
     [
       'a node that has this one’s id',
-      { type: 'heartbeat', from: { ...sender(1), directory: 'twin' }, to: member(1), term: 7, highWatermark: 0 },
+      {
+        type: 'heartbeat',
+        from: { ...sender(1), directory: 'twin' },
+        to: member(1),
+        term: 7,
+        highWatermark: 0,
+        round: 0,
+      },
     ],
   ])('changes nothing for %s', (_, message) => {
     const raft = coreOf(storeOf());
@@ -155,13 +173,13 @@ describe('a follower', () => {
 
   it('hears a leader that its configuration does not know: it may be the configuration that is old', () => {
     const raft = coreOf(storeOf(1));
-    raft.step({ type: 'heartbeat', from: sender(9), to: member(1), term: 7, highWatermark: 0 });
+    raft.step({ type: 'heartbeat', from: sender(9), to: member(1), term: 7, highWatermark: 0, round: 0 });
     expect(raft.leader).toBe(9);
   });
 
   it('gives one vote to a node, not one to each of its directories', () => {
     const raft = coreOf(storeOf(1));
-    const vote = { type: 'vote', to: member(1), term: 2, lastEpoch: 1, end: 1 } as const;
+    const vote = { type: 'vote', to: member(1), term: 2, lastEpoch: 1, end: 1, transfer: false } as const;
     raft.step({ ...vote, from: sender(2) });
     expect(becomeDurable(raft, raft.ready()?.hardState)?.messages).toMatchObject([{ granted: true }]);
     raft.step({ ...vote, from: { ...sender(2), directory: 'new' } });
@@ -172,13 +190,13 @@ describe('a follower', () => {
 
   it('does not know after a restart which directory it voted for, and votes for none of them again', () => {
     const raft = coreOf(storeOf(1), { hardState: { term: 2, vote: 2 } });
-    raft.step({ type: 'vote', from: sender(2), to: member(1), term: 2, lastEpoch: 1, end: 1 });
+    raft.step({ type: 'vote', from: sender(2), to: member(1), term: 2, lastEpoch: 1, end: 1, transfer: false });
     expect(raft.ready()?.messages).toMatchObject([{ granted: false }]);
   });
 });
 
 describe('a core stops the node', () => {
-  const heartbeat: Message = { type: 'heartbeat', from: sender(2), to: member(1), term: 1, highWatermark: 0 };
+  const heartbeat: Message = { type: 'heartbeat', from: sender(2), to: member(1), term: 1, highWatermark: 0, round: 0 };
 
   it.each<[string, (raft: Raft) => void, RegExp]>([
     [

@@ -19,7 +19,7 @@
  *   duplicate 1->2                                             delivers the oldest message and keeps it
  *   drop [1->2] [type]                                         loses all matching messages
  *   settle                                                     delivers (and syncs) until nothing moves
- *   isolate 1 / heal                                           what 1 sends and gets is lost / no longer
+ *   isolate 1 / cut 2->1 / heal                                what 1 sends and gets is lost / what 2 sends to 1 / no longer
  *   propose 1 [records] [bytes]                                the leader appends a batch
  *   sync 2 [n] [late]                                          the disk takes n changes; `late` keeps the report back
  *   report 2                                                   delivers the oldest report that was kept back, as it was
@@ -27,6 +27,8 @@
  *   wipe 2                                                     the disk of node 2, which is down, is replaced by an empty one
  *   unreachable 1 2 / reset 1 2                                node 1's connection to 2 broke / was made anew
  *   change 1 1,2,3 [learners=4,5]                              the leader is asked for these voters and learners
+ *   transfer 1 2                                               node 1 is asked to hand the leadership to node 2
+ *   read 1                                                     node 1 is asked for a read index; reads count from 1
  *   status                                                     roles, terms, cursors, logs as epochs, peers of the leader
  */
 import { Raft } from '../../src/raft/raft.js';
@@ -69,11 +71,14 @@ class ScriptCluster {
   #nodes: ScriptNode[] = [];
   #network: InFlight[] = [];
   #isolated = new Set<number>();
+  /** "2->1" */
+  #cut = new Set<string>();
   #countBy: 'durable' | 'written' = 'durable';
   #manualDisk = false;
   #limits = { maxInflightMessages: 8, maxInflightBytes: 1000, maxAppendBytes: 1000 };
   #trace: string[] = [];
   #values = 0;
+  #reads = 0;
 
   run(command: string): string[] {
     this.#trace = [];
@@ -113,12 +118,20 @@ class ScriptCluster {
     isolate: ([id]) => {
       this.#isolated.add(Number(id));
     },
-    heal: () => this.#isolated.clear(),
+    cut: ([link]) => {
+      this.#cut.add(link!);
+    },
+    heal: () => {
+      this.#isolated.clear();
+      this.#cut.clear();
+    },
     propose: ([id, records = '1', bytes = '10']) => this.#propose(this.#node(id), Number(records), Number(bytes)),
     sync: ([id, ...rest]) => this.#sync(this.#node(id), rest.includes('late'), Number(rest[0])),
     report: ([id]) => this.#report(this.#node(id)),
     wipe: ([id]) => this.#wipe(this.#node(id)),
     change: ([id, voters = ''], settings) => this.#change(this.#node(id), voters, settings.get('learners') ?? ''),
+    transfer: ([id, target]) => this.#transfer(this.#node(id), this.#node(target)),
+    read: ([id]) => this.#call(this.#node(id), (raft) => raft.readIndex(++this.#reads)),
     unreachable: ([id, peer]) => this.#call(this.#node(id), (raft) => raft.peerUnreachable(Number(peer))),
     reset: ([id, peer]) => this.#call(this.#node(id), (raft) => raft.peerReset(this.#sender(this.#node(peer)))),
     status: () => this.#status(),
@@ -160,6 +173,13 @@ class ScriptCluster {
         .map((id) => ({ id: Number(id), directory: this.#node(id).directory }));
     this.#call(node, (raft) => {
       const refusal = raft.changeMembership({ voters: members(voters), learners: members(learners) });
+      if (refusal !== undefined) this.#trace.push(`refused: ${refusal}`);
+    });
+  }
+
+  #transfer(node: ScriptNode, { id, directory }: ScriptNode): void {
+    this.#call(node, (raft) => {
+      const refusal = raft.transferTo({ id, directory });
       if (refusal !== undefined) this.#trace.push(`refused: ${refusal}`);
     });
   }
@@ -341,12 +361,17 @@ class ScriptCluster {
       this.#trace.push(`${id} members ${describeConfiguration(configuration)}${committed ? ' (committed)' : ''}`);
     }
     if (ready.changeFailed !== undefined) this.#trace.push(`${id} gave up the change: ${ready.changeFailed}`);
+    if (ready.transferFailed !== undefined) this.#trace.push(`${id} leads on: ${ready.transferFailed}`);
+    for (const read of ready.reads ?? []) {
+      this.#trace.push(`${id} answers read ${read.id}: ${read.highWatermark < 0 ? 'no leader' : read.highWatermark}`);
+    }
     if (ready.writes.some(({ type }) => type === 'leader-change' || type === 'configuration')) raft.accepted();
     if (ready.writes.length > 0) raft.logProgress(store.progress);
   }
 
   #send(node: ScriptNode, message: Message): void {
-    const lost = this.#isolated.has(message.from.id) || this.#isolated.has(message.to.id);
+    const { from, to } = message;
+    const lost = this.#isolated.has(from.id) || this.#isolated.has(to.id) || this.#cut.has(`${from.id}->${to.id}`);
     this.#trace.push(`send ${describe(message)}${lost ? ' (lost)' : ''}`);
     const batches = message.type === 'append' ? node.store.slice(message.start, message.end) : [];
     if (!lost) this.#network.push({ message, batches });
@@ -380,7 +405,7 @@ function describe(message: Message): string {
   switch (message.type) {
     case 'pre-vote':
     case 'vote':
-      return `${head} epoch ${message.lastEpoch} end ${message.end}`;
+      return `${head} epoch ${message.lastEpoch} end ${message.end}${message.transfer ? ' transfer' : ''}`;
     case 'pre-vote-reply':
     case 'vote-reply':
       return `${head} ${message.granted ? 'granted' : 'refused'}`;
@@ -395,8 +420,10 @@ function describe(message: Message): string {
       return `${head}${rejects} ${cursors}${generation}`;
     }
     case 'heartbeat':
-      return `${head} hw ${message.highWatermark}`;
+      return `${head} hw ${message.highWatermark}${message.round > 0 ? ` round ${message.round}` : ''}`;
     case 'heartbeat-reply':
+      return `${head}${message.round > 0 ? ` round ${message.round}` : ''}`;
+    case 'timeout-now':
       return head;
   }
 }

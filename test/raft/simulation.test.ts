@@ -17,6 +17,7 @@ function weatherOf(prng: Prng): Weather {
     delayMax: prng.pick([1, 3, 10, 25]),
     crash: prng.pick([0, 0.002, 0.01]),
     restart: prng.pick([0.02, 0.2]),
+    pause: prng.pick([0, 0, 0.01]),
     partition: prng.pick([0, 0.01, 0.03]),
     heal: prng.pick([0.02, 0.04, 0.1]),
     sync: prng.pick([0.05, 0.3, 0.9]),
@@ -26,6 +27,8 @@ function weatherOf(prng: Prng): Weather {
     retention: prng.pick([0, 0.02]),
     change: prng.pick([0, 0, 0.02, 0.1]),
     wipe: prng.pick([0, 0, 0.02]),
+    transfer: prng.pick([0, 0, 0.02]),
+    read: prng.pick([0, 0.02, 0.2]),
   };
 }
 

@@ -31,6 +31,8 @@ export interface Weather {
   readonly delayMax: number;
   readonly crash: number;
   readonly restart: number;
+  /** That a process is stopped for a while (SIGSTOP): what arrives waits. */
+  readonly pause: number;
   /** Per step. */
   readonly partition: number;
   readonly heal: number;
@@ -44,6 +46,10 @@ export interface Weather {
   readonly retention: number;
   /** That a leader is asked for other members. */
   readonly change: number;
+  /** That a leader is asked to hand over to a voter. */
+  readonly transfer: number;
+  /** That a node is asked for a read index. */
+  readonly read: number;
   /** That a disk is replaced while its node is down, if a majority of voters keeps its disks. */
   readonly wipe: number;
 }
@@ -54,6 +60,7 @@ export const CALM: Weather = {
   delayMax: 2,
   crash: 0,
   restart: 1,
+  pause: 0,
   partition: 0,
   heal: 1,
   sync: 0.9,
@@ -63,6 +70,8 @@ export const CALM: Weather = {
   retention: 0,
   change: 0,
   wipe: 0,
+  transfer: 0,
+  read: 0,
 };
 
 interface Node {
@@ -71,6 +80,8 @@ interface Node {
   store: MemoryStore;
   raft: Raft | undefined;
   incarnation: number;
+  /** Stopped until this step. */
+  pausedTo: number;
   /** Incarnations of the peers this one has met. */
   readonly met: Map<number, number>;
   /** The configuration that counted before what happens now, if it leads. */
@@ -109,7 +120,16 @@ export class Simulation {
     for (let id = 1; id <= voters + spares; id++) {
       const store = new MemoryStore(id <= voters ? this.#founding : undefined);
       const { directory } = member(id);
-      this.#nodes.push({ id, directory, store, raft: undefined, incarnation: 0, met: new Map(), reports: [] });
+      this.#nodes.push({
+        id,
+        directory,
+        store,
+        raft: undefined,
+        incarnation: 0,
+        pausedTo: 0,
+        met: new Map(),
+        reports: [],
+      });
     }
     this.#referee = new Referee(new Map(this.#nodes.map((node) => [node.id, node])), countBy);
     for (const node of this.#nodes) this.#start(node);
@@ -125,7 +145,11 @@ export class Simulation {
     changes: 0,
     promotions: 0,
     wipes: 0,
+    transfers: 0,
+    reads: 0,
   };
+  /** What was committed when each read was asked for. */
+  readonly #asked: number[] = [];
 
   run(steps: number, weather: Weather): void {
     this.#weather = weather;
@@ -140,6 +164,7 @@ export class Simulation {
   /** Everything heals: within a bounded time there is one leader, and what it is given is committed everywhere. */
   recover(): void {
     this.#sides.clear();
+    for (const node of this.#nodes) node.pausedTo = 0;
     for (const node of this.#nodes) if (node.raft === undefined) this.#start(node);
     const quiet = { ...CALM, propose: 0 };
     this.run(300, quiet);
@@ -273,9 +298,11 @@ export class Simulation {
   }
 
   #deliver(): void {
-    const due = this.#network.filter((envelope) => envelope.due <= this.#step);
+    const isDue = ({ due, message }: Envelope): boolean =>
+      due <= this.#step && this.#node(message.to.id).pausedTo <= this.#step;
+    const due = this.#network.filter(isDue);
     if (due.length === 0) return;
-    this.#network = this.#network.filter((envelope) => envelope.due > this.#step);
+    this.#network = this.#network.filter((envelope) => !isDue(envelope));
     while (due.length > 0) this.#arrive(due.splice(this.#prng.below(due.length), 1)[0]!);
   }
 
@@ -305,14 +332,35 @@ export class Simulation {
       this.#crash(node);
       return;
     }
+    if (node.pausedTo > this.#step) return;
+    if (this.#prng.chance(weather.pause)) {
+      node.pausedTo = this.#step + this.#prng.below(80);
+      this.#log(`pause ${node.id} until ${node.pausedTo}`);
+    }
     if (this.#prng.chance(weather.sync) && node.store.pending.length > 0) {
       node.reports.push(node.store.sync(1 + this.#prng.below(node.store.pending.length)));
     }
     // Reports may come late: the log may have been cut meanwhile, and be longer again.
     while (node.reports.length > 0 && this.#prng.chance(weather.report)) this.#report(node, node.reports.shift()!);
     if (this.#prng.chance(weather.tick)) this.#call(node, (raft) => raft.tick());
-    if (node.raft.role === 'leader' && this.#prng.chance(weather.propose)) this.#propose(node);
-    if (node.raft.role === 'leader' && this.#prng.chance(weather.change)) this.#changeAtRandom(node);
+    if (this.#prng.chance(weather.read)) this.#read(node);
+    if (node.raft.role !== 'leader') return;
+    if (!node.raft.isTransferring && this.#prng.chance(weather.propose)) this.#propose(node);
+    if (this.#prng.chance(weather.transfer)) this.#transfer(node);
+    if (this.#prng.chance(weather.change)) this.#changeAtRandom(node);
+  }
+
+  #transfer(leader: Node): void {
+    const { configuration } = leader.raft!.membership;
+    const target = this.#prng.pick([...configuration.voters, ...configuration.outgoing]);
+    this.#call(leader, (raft) => {
+      if (raft.transferTo(target) === undefined) this.#log(`transfer from ${leader.id} to ${target.id}`);
+    });
+  }
+
+  #read(node: Node): void {
+    this.#asked.push(this.#referee.committedEnd);
+    this.#call(node, (raft) => raft.readIndex(this.#asked.length - 1));
   }
 
   #report(node: Node, report: LogProgress): void {
@@ -422,6 +470,16 @@ export class Simulation {
       this.#referee.elected(node.id, node.incarnation, raft.term);
     }
     if (node.leads === undefined) this.#commit(node, ready);
+    for (const { id, highWatermark } of ready.reads ?? []) {
+      if (highWatermark < 0) continue;
+      const committed = this.#asked[id]!;
+      assert(
+        highWatermark >= committed,
+        `stale read: node ${node.id} answers ${highWatermark}, ${committed} was committed`,
+      );
+      this.happened.reads++;
+    }
+    if (ready.messages.some(({ type }) => type === 'timeout-now')) this.happened.transfers++;
     node.leads = raft.role === 'leader' ? raft.membership.configuration : undefined;
     if (ready.writes.some(({ type }) => type === 'leader-change' || type === 'configuration')) raft.accepted();
     if (ready.writes.length > 0) raft.logProgress(store.progress);

@@ -70,12 +70,16 @@ describe('malformed', () => {
   it('accepts what a correct peer sends', () => {
     expect(malformed({ ...append, batches: [batch] })).toBeUndefined();
     expect(malformed({ ...append, end: 4, batches: [] })).toBeUndefined();
-    expect(malformed({ ...base, type: 'heartbeat', highWatermark: 0 })).toBeUndefined();
+    expect(malformed({ ...base, type: 'heartbeat', highWatermark: 0, round: 0 })).toBeUndefined();
   });
 
   it.each<[string, Message, RegExp]>([
-    ['a term of 0', { ...base, term: 0, type: 'heartbeat-reply' }, /term 0/],
-    ['an offset that is no number', { ...base, type: 'heartbeat', highWatermark: Number.NaN }, /highWatermark is NaN/],
+    ['a term of 0', { ...base, term: 0, type: 'heartbeat-reply', round: 0 }, /term 0/],
+    [
+      'an offset that is no number',
+      { ...base, type: 'heartbeat', highWatermark: Number.NaN, round: 0 },
+      /highWatermark is NaN/,
+    ],
     ['a range that goes backwards', { ...append, end: 3, batches: [] }, /is no range/],
     ['batches that leave a gap', { ...append, batches: [{ ...batch, start: 5 }] }, /starts at 5, not at 4/],
     ['batches that end elsewhere', { ...append, batches: [{ ...batch, end: 5 }] }, /end at 5, not at 6/],

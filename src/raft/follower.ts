@@ -1,0 +1,111 @@
+/**
+ * What a node does with what a leader sends: checks appends, cuts and stores, learns how far the log is committed, and
+ * acknowledges. The rules for one append are in following.ts; what was learned from a leader ends with its term.
+ */
+import type { Configurations } from './configurations.js';
+import type { Cursors } from './cursors.js';
+import { Following, planAppend } from './following.js';
+import { invariant } from './invariant.js';
+import type { AppendReply, AppendRequest, Heartbeat, LogView, LogWrite, Member, Message, Sender } from './types.js';
+
+export interface FollowerHost {
+  readonly self: Sender;
+  readonly log: LogView;
+  readonly cursors: Cursors;
+  readonly configurations: Configurations;
+  term(): number;
+  highWatermark(): number;
+  advanceHighWatermark(to: number): void;
+  write(write: LogWrite): void;
+  send(message: Message): void;
+}
+
+export class Follower {
+  readonly #host: FollowerHost;
+  #following: Following;
+  /** Known to be committed, though the log may not have come that far yet. */
+  #committed: number;
+
+  constructor(host: FollowerHost) {
+    this.#host = host;
+    this.#following = new Following(host.cursors);
+    this.#committed = host.highWatermark();
+  }
+
+  /** Another term: nothing is known of its leader's log. */
+  newTerm(): void {
+    this.#following = new Following(this.#host.cursors);
+  }
+
+  onAppend(message: AppendRequest): void {
+    const { log, configurations } = this.#host;
+    const plan = planAppend(log, this.#host.highWatermark(), message);
+    if (!plan.fits) {
+      this.reject(message, plan.hint);
+      return;
+    }
+    if (plan.from >= 0) {
+      if (plan.truncateTo >= 0) this.#truncate(plan.truncateTo);
+      this.#host.write({ type: 'append', message, from: plan.from });
+      for (const { start, configuration } of message.batches) {
+        if (start >= plan.from && configuration !== undefined) configurations.add({ offset: start, configuration });
+      }
+    }
+    this.#following.verified = Math.max(this.#following.verified, message.end);
+    this.#learnCommitted(message.highWatermark);
+    // New bytes are answered when the log reports them. All else at once: the leader may be waiting for just this.
+    if (plan.from >= 0) return;
+    this.advance();
+    this.#acknowledge(message.from);
+  }
+
+  reject({ from, start }: AppendRequest, hint?: AppendReply['hint']): void {
+    this.#host.send({ ...this.#reply(from), rejectedStart: start, ...(hint && { hint }) });
+  }
+
+  onHeartbeat(message: Heartbeat): void {
+    this.#learnCommitted(message.highWatermark);
+    this.advance();
+    const { self } = this.#host;
+    const { from, round } = message;
+    this.#host.send({ type: 'heartbeat-reply', from: self, to: from, term: this.#host.term(), round });
+  }
+
+  /** The log reported progress. */
+  onProgress(leader: Member | undefined): void {
+    this.advance();
+    // A configuration counts by durable cursors, whatever the flush mode.
+    const durableCounts = this.#host.configurations.last.offset >= this.#host.highWatermark();
+    if (leader !== undefined && this.#following.hasNews(durableCounts)) this.#acknowledge(leader);
+  }
+
+  /** A batch that the log could not take is verified all the same, so the end of the log has the last word. */
+  advance(): void {
+    const { log } = this.#host;
+    this.#host.advanceHighWatermark(Math.max(this.#host.highWatermark(), Math.min(this.#committed, log.end)));
+  }
+
+  #truncate(to: number): void {
+    const { verified } = this.#following;
+    const highWatermark = this.#host.highWatermark();
+    invariant(to >= highWatermark, () => `truncation to ${to}, below high watermark ${highWatermark}`);
+    invariant(to >= verified, () => `truncation to ${to}, below ${verified} where this leader's log was found equal`);
+    this.#host.cursors.truncate(to);
+    this.#host.configurations.truncateTo(to);
+    this.#host.write({ type: 'truncate', to });
+  }
+
+  /** The leader's high watermark says something about our log only as far as ours is known to equal the leader's. */
+  #learnCommitted(leadersHighWatermark: number): void {
+    this.#committed = Math.max(this.#committed, Math.min(leadersHighWatermark, this.#following.verified));
+  }
+
+  #acknowledge(leader: Member): void {
+    this.#following.noteReported();
+    this.#host.send(this.#reply(leader));
+  }
+
+  #reply(to: Member): AppendReply {
+    return this.#following.reply(this.#host.self, to, this.#host.term());
+  }
+}
