@@ -13,9 +13,11 @@
  * What can go wrong: bytes that are not frames close the connection, after an Error frame (correlation id 0) that says why.
  */
 import { type Environment, systemEnvironment, type Timer } from '../environment.js';
-import { ERROR_CODES, type ErrorCode, VarveError } from '../errors.js';
+import { type ErrorCode, VarveError } from '../errors.js';
+import { errorHeader, unpackError } from './error-frame.js';
 import { encodeFrame, type Frame, FrameDecoder, unpackHeader } from './frame.js';
 import type { FrameMemory } from './frame-memory.js';
+import { NO_BYTES, NO_HEADER, PendingRequests, type ReplyCallback } from './pending-requests.js';
 import { FrameType, MAX_FRAME_BYTES } from './protocol.js';
 import type { ByteStream } from './transport.js';
 import { inNextTurn, sharedWriteScheduler, WriteScheduler } from './write-scheduler.js';
@@ -49,48 +51,25 @@ export const Hold = {
 } as const;
 export type Hold = (typeof Hold)[keyof typeof Hold];
 
-/** Called once per request: with an error, or with the reply's header and body. */
-export type ReplyCallback = (error: VarveError | undefined, header: unknown[], body: Buffer) => void;
-
 export interface Reply {
   readonly header: unknown[];
   readonly body: Buffer;
 }
 
-interface Pending {
-  readonly type: number;
-  /** Number of its frame, counted from 1: it left once `#framesWritten` has reached it. */
-  readonly frame: number;
-  /** On the environment's monotonic clock; Infinity: none. */
-  readonly deadline: number;
-  readonly timeoutMs: number;
-  readonly done: ReplyCallback;
-}
-
 /** A frame without a reply whose sender wants to know when the kernel has taken it. */
 interface Unwritten {
-  /** As in `Pending`. */
+  /** Its number, counted from 1: it left once `#framesWritten` has reached it. */
   readonly frame: number;
   readonly done: (error: VarveError | undefined) => void;
 }
 
 const NO_BODIES: readonly Buffer[] = [];
-const NO_HEADER: unknown[] = [];
-const NO_BYTES: Buffer = Buffer.alloc(0);
 
 /** Frames smaller than this are copied together before they are written: cheaper than one entry each in the gathered write. */
 const MERGE_BELOW_BYTES = 2048;
 
 /** How long a closing connection waits for the peer to read the reason and close its side. */
 const LINGER_MS = 1000;
-
-/** An Error frame says no more than this. */
-const MAX_MESSAGE_CHARS = 2000;
-
-/** Requests are checked against their deadlines this often. */
-const SWEEP_MS = 100;
-
-const MUTATING: ReadonlySet<number> = new Set<number>([FrameType.Produce, FrameType.DeleteRecords]);
 
 export class Connection {
   /** Requests and one-way frames of the peer. Must not throw; a VarveError that it throws closes the connection. */
@@ -123,10 +102,8 @@ export class Connection {
   #holds = 0;
   #state: 'open' | 'closing' | 'closed' = 'open';
   #reason: VarveError | undefined;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending: PendingRequests;
   #unwritten: Unwritten[] = [];
-  #lastCorrelationId = 0;
-  #sweep: Timer | undefined;
   #linger: Timer | undefined;
   #bytesIn = 0;
   #bytesOut = 0;
@@ -143,6 +120,7 @@ export class Connection {
     this.#outgoingMaxBytes = options.outgoingMaxBytes ?? 64 * 1024 * 1024;
     this.#maxInFlight = options.maxInFlight ?? 1024;
     this.remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? '?'}`;
+    this.#pending = new PendingRequests(this.#environment, this.remote);
     this.#decoder = new FrameDecoder(
       firstFrameBytes ?? this.#maxFrameBytes,
       (frame) => this.#receive(frame),
@@ -218,22 +196,13 @@ export class Connection {
       queueMicrotask(() => done(error, NO_HEADER, NO_BYTES));
       return;
     }
-    let id = this.#lastCorrelationId;
-    do {
-      id = id === 0xffffffff ? 1 : id + 1;
-    } while (this.#pending.has(id));
-    this.#lastCorrelationId = id;
+    const id = this.#pending.nextId();
     const refused = this.#enqueue(type, id, header, bodies ?? NO_BODIES);
     if (refused !== undefined) {
       queueMicrotask(() => done(refused, NO_HEADER, NO_BYTES));
       return;
     }
-    const deadline = timeoutMs > 0 ? this.#environment.monotonic() + timeoutMs : Infinity;
-    this.#pending.set(id, { type, frame: this.#framesQueued, deadline, timeoutMs, done });
-    if (deadline !== Infinity && this.#sweep === undefined) {
-      this.#sweep = this.#environment.every(SWEEP_MS, () => this.#expire());
-      this.#sweep.unref();
-    }
+    this.#pending.add(id, type, this.#framesQueued, timeoutMs, done);
   }
 
   /** As `requestWith`, as a promise. `timeoutMs` 0: no deadline. */
@@ -434,27 +403,6 @@ export class Connection {
     }
   }
 
-  #expire(): void {
-    const now = this.#environment.monotonic();
-    let waiting = false;
-    for (const [id, pending] of this.#pending) {
-      if (pending.deadline > now) {
-        waiting ||= pending.deadline !== Infinity;
-        continue;
-      }
-      this.#pending.delete(id);
-      const code = MUTATING.has(pending.type) ? 'OUTCOME_UNKNOWN' : 'TIMEOUT';
-      const message = `no answer from ${this.remote} within ${pending.timeoutMs} ms`;
-      pending.done(new VarveError(code, message), NO_HEADER, NO_BYTES);
-    }
-    if (!waiting) this.#stopSweep();
-  }
-
-  #stopSweep(): void {
-    this.#environment.cancel(this.#sweep);
-    this.#sweep = undefined;
-  }
-
   #finish(error: VarveError): void {
     if (this.#state === 'closed') return;
     const reason = this.#reason ?? error;
@@ -471,41 +419,17 @@ export class Connection {
   }
 
   #failPending(reason: VarveError): void {
-    this.#stopSweep();
     for (const { frame, done } of this.#unwritten.splice(0)) {
       const code: ErrorCode = frame <= this.#framesWritten ? 'OUTCOME_UNKNOWN' : 'CONNECTION_LOST';
       done(new VarveError(code, reason.message, { cause: reason }));
     }
-    if (this.#pending.size === 0) return;
-    const all = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const pending of all) {
-      const left = pending.frame <= this.#framesWritten;
-      const code: ErrorCode = left && MUTATING.has(pending.type) ? 'OUTCOME_UNKNOWN' : 'CONNECTION_LOST';
-      pending.done(new VarveError(code, reason.message, { cause: reason }), NO_HEADER, NO_BYTES);
-    }
+    this.#pending.failAll(reason, this.#framesWritten);
   }
 }
 
 /** Replies have the odd numbers from 11 on. */
 function isReply(type: number): boolean {
   return type > 10 && type < FrameType.Raft && type % 2 === 1;
-}
-
-/** Messages quote what the peer sent: an answer must fit its frame whatever that was. */
-function errorHeader({ code, message }: VarveError): readonly unknown[] {
-  return [code, message.length <= MAX_MESSAGE_CHARS ? message : `${message.slice(0, MAX_MESSAGE_CHARS)} …`];
-}
-
-function unpackError(frame: Frame, remote: string): VarveError {
-  const [code, message] = unpackHeader(frame.header);
-  if (typeof code !== 'string' || typeof message !== 'string') {
-    throw new VarveError('PROTOCOL_ERROR', 'an Error frame carries no code and message');
-  }
-  if (!(ERROR_CODES as readonly string[]).includes(code)) {
-    return new VarveError('PROTOCOL_ERROR', `${remote} answered with the unknown error ${code}: ${message}`);
-  }
-  return new VarveError(code as ErrorCode, message);
 }
 
 /** Joins runs of small buffers; large ones pass through uncopied. */
