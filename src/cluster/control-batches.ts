@@ -7,7 +7,7 @@
  *
  * A tracker holds what waits for its commit, which is LogStart alone: added as it is appended, dropped when a truncation
  * removes it, taken when the high watermark passes it. After a restart the part of the log above the stored high watermark
- * is scanned once; what lies below it has already taken effect (replica.ts, `#advance`). Configurations are tracked by the
+ * is scanned once; what lies below it has already taken effect (replica-deletion.ts). Configurations are tracked by the
  * log itself.
  */
 import { VarveError } from '../errors.js';

@@ -1,7 +1,7 @@
 /**
  * One replica: drives one Raft group over one log. The Raft core decides, the log stores, and this class carries out each
- * `Ready` in the order the core asks for. It also keeps what waits for the partition's cursors: produce requests, fetches
- * and deletions.
+ * `Ready` in the order the core asks for. It also keeps what waits for the partition's cursors: produced batches
+ * (waiting-produces.ts), fetches, deletions (replica-deletion.ts), changes of the replicas (waiting-change.ts).
  *
  * Two phases in each event-loop turn. Messages are stepped as they arrive, because the core must see each write done
  * before it hears anything else; produced batches are only appended. At the end of the turn the node runs a pass: the
@@ -14,10 +14,8 @@
 import { invariant, VarveError } from '../errors.js';
 import { type AppendedRange, ControlKind, type Log } from '../log/log.js';
 import { Raft } from '../raft/raft.js';
-import { isJoint, sameMembers } from '../raft/membership.js';
 import type { ProposedMembership } from '../raft/membership-change.js';
 import type {
-  Configuration,
   HardState,
   LoggedConfiguration,
   LogProgress,
@@ -25,71 +23,27 @@ import type {
   Membership,
   Message,
   NodeId,
-  Read,
   Ready,
   Role,
   Sender,
 } from '../raft/types.js';
 import { DATA_FRAME_BYTES } from '../rpc/protocol.js';
-import {
-  type ControlTracker,
-  decodeConfiguration,
-  decodeLogStart,
-  encodeConfiguration,
-  encodeLogStart,
-  scanControls,
-} from './control-batches.js';
+import { AppendSender } from './append-sender.js';
+import { decodeConfiguration, encodeConfiguration } from './control-batches.js';
 import { FetchQueue } from './fetch-queue.js';
-import { ProduceQueue, type ProduceRequest } from './produce-request.js';
+import type { ProduceRequest } from './produce-request.js';
 import type { ReceivedAppend } from './raft-codec.js';
+import { ReplicaDeletion } from './replica-deletion.js';
+import type { ReplicaHost } from './replica-host.js';
 import type { PartitionStatus } from './status.js';
-
-/** What a replica needs of its node. */
-export interface ReplicaHost {
-  readonly self: Sender;
-  /** The configuration of a log that holds none. Nobody, while it is not known who founded the cluster. */
-  readonly founding: Configuration;
-  readonly heartbeatTicks: number;
-  readonly electionTicks: number;
-  readonly maxInflightMessages: number;
-  readonly maxInflightBytes: number;
-  /** Uniform in [0, 1). */
-  readonly random: () => number;
-  send(replica: Replica, message: Message, bodies: readonly Buffer[], bytes: number): void;
-  /** Asks for `pass` at the end of this turn. */
-  schedule(replica: Replica): void;
-  onLeadership(replica: Replica): void;
-  onMembership(replica: Replica): void;
-  /** The store accepts nothing any more. */
-  onDiskFailed(error: VarveError): void;
-  /** A contradiction: the node must stop. */
-  onFatal(error: unknown): void;
-  warn(replica: Replica, event: string, error: unknown): void;
-}
+import { WaitingChange } from './waiting-change.js';
+import { WaitingProduces } from './waiting-produces.js';
+import { WaitingReads } from './waiting-reads.js';
 
 /** Ticks after which a leader that could not even store its first batch takes part again. */
 const FULL_DISK_PAUSE_TICKS = 20;
 /** A leader looks this often whether the oldest segments may go. */
 const RETENTION_CHECK_MS = 10_000;
-
-type AppendMessage = Extract<Message, { readonly type: 'append' }>;
-
-interface WaitingChange {
-  readonly wanted: ProposedMembership;
-  readonly done: (error?: VarveError) => void;
-}
-
-interface WaitingRead {
-  readonly resolve: (highWatermark: number) => void;
-  readonly reject: (error: VarveError) => void;
-}
-
-interface WaitingDelete {
-  /** The log start asked for. */
-  readonly offset: number;
-  readonly end: number;
-  readonly done: (error?: VarveError) => void;
-}
 
 export class Replica {
   readonly log: Log;
@@ -112,25 +66,31 @@ export class Replica {
   #progress: LogProgress = { generation: -1, written: 0, durable: 0 };
   /** Hard states on their way to the disk. */
   #unsavedStates = 0;
-  readonly #ackedByLeader = new ProduceQueue();
-  readonly #ackedByAll = new ProduceQueue();
-  readonly #controls: ControlTracker;
-  #deletes: WaitingDelete[] = [];
-  #change: WaitingChange | undefined;
+  readonly #produces: WaitingProduces;
+  readonly #deletion: ReplicaDeletion;
+  readonly #change: WaitingChange;
+  readonly #reads = new WaitingReads(() => this.notLeader());
+  readonly #appends: AppendSender;
   #transfers: ((error?: VarveError) => void)[] = [];
-  #lastRead = 0;
-  readonly #reads = new Map<number, WaitingRead>();
   #nextRetentionCheck = 0;
-  /** Per peer: batches for it are being read from the disk, and later appends to it wait their turn. */
-  readonly #reading = new Map<NodeId, Promise<void>>();
-  #deletion: Promise<void> = Promise.resolve();
 
   constructor(log: Log, host: ReplicaHost) {
     this.log = log;
     this.host = host;
     this.#term = log.hardState.term;
     this.#highWatermark = log.highWatermark;
-    this.#controls = scanControls(log);
+    this.#produces = new WaitingProduces(log);
+    this.#deletion = new ReplicaDeletion(log, this.name, (error) => host.warn(this, 'delete-failed', error));
+    this.#change = new WaitingChange(this.name);
+    this.#appends = new AppendSender(
+      log,
+      (message, bodies, bytes) => host.send(this, message, bodies, bytes),
+      (run) => {
+        if (this.#isOut) return;
+        this.#guard(run);
+        host.schedule(this);
+      },
+    );
     this.#raft = this.#createCore();
     log.onProgress = () => {
       this.#appended = true;
@@ -192,7 +152,7 @@ export class Replica {
       highWatermark: this.#highWatermark,
       generation: log.generation,
       throttled: log.throttled,
-      waitingProduces: this.#ackedByLeader.length + this.#ackedByAll.length,
+      waitingProduces: this.#produces.length,
       waitingFetches: this.fetches.length,
       stopped: this.#stopped?.message ?? '',
       recovery: log.recovery,
@@ -213,8 +173,7 @@ export class Replica {
   /** One tick of the clock. */
   tick(now: number): void {
     this.fetches.expire(now);
-    this.#ackedByLeader.expire(now, 'the leader did not store it in time');
-    this.#ackedByAll.expire(now, 'it was not replicated to a majority in time; it may still be');
+    this.#produces.expire(now);
     if (this.#stopped !== undefined) return;
     if (this.#pauseTicks > 0) {
       if (--this.#pauseTicks === 0) this.#guard(() => this.#restartCore());
@@ -270,17 +229,9 @@ export class Replica {
         cause: error,
       });
     }
-    const { baseOffset, lastOffset, duplicate } = range;
-    const endOffset = lastOffset + 1;
     this.#appended = true;
     this.host.schedule(this);
-    // A duplicate waits for what its original waits for, which may have happened long ago.
-    const { acks } = request;
-    if (acks === 0 || (duplicate && endOffset <= (acks === 1 ? this.#ackedEnd : this.#highWatermark))) {
-      request.succeed(part, baseOffset, this.log.start);
-    } else {
-      (acks === 1 ? this.#ackedByLeader : this.#ackedByAll).push(request, part, baseOffset, endOffset);
-    }
+    this.#produces.add(request, part, range, this.#highWatermark);
   }
 
   /**
@@ -297,15 +248,10 @@ export class Replica {
       );
     }
     if (offset <= this.log.start) return Promise.resolve();
-    const start = this.log.end;
-    const { lastOffset } = this.log.appendControl(ControlKind.LogStart, encodeLogStart(offset), this.#term);
-    this.#controls.add({ start, end: lastOffset + 1, logStart: offset });
+    const done = this.#deletion.append(offset, this.#term);
     this.#appended = true;
     this.host.schedule(this);
-    return new Promise((resolve, reject) => {
-      const done = (error?: VarveError): void => (error === undefined ? resolve() : reject(error));
-      this.#deletes.push({ offset, end: lastOffset + 1, done });
-    });
+    return done;
   }
 
   /**
@@ -318,10 +264,9 @@ export class Replica {
     if (this.#role !== 'leader' || this.#isOut) throw this.notLeader();
     const refusal = this.#raft.changeMembership(wanted);
     if (refusal !== undefined) throw new VarveError('INVALID_ARGUMENT', `${this.name}: ${refusal}`);
-    return new Promise((resolve, reject) => {
-      this.#change = { wanted, done: (error) => (error === undefined ? resolve() : reject(error)) };
-      this.#guard(() => this.#drain());
-    });
+    const done = this.#change.wait(wanted);
+    this.#guard(() => this.#drain());
+    return done;
   }
 
   /**
@@ -332,14 +277,12 @@ export class Replica {
   readIndex(): Promise<number> {
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#role !== 'leader' || this.#isOut) throw this.notLeader();
-    const id = ++this.#lastRead;
-    return new Promise((resolve, reject) => {
-      this.#reads.set(id, { resolve, reject });
+    return this.#reads.wait((id) =>
       this.#guard(() => {
         this.#raft.readIndex(id);
         this.#drain();
-      });
-    });
+      }),
+    );
   }
 
   /**
@@ -366,7 +309,7 @@ export class Replica {
 
   /** The log's settings say how far it may be deleted; the leader alone moves the log start, of all replicas. */
   #enforceRetention(): void {
-    if (!this.mayRead || this.#deletes.length > 0) return;
+    if (!this.mayRead || this.#deletion.isWaiting) return;
     const refused = (error: unknown): void => this.host.warn(this, 'retention-failed', error);
     const point = this.log.retentionPoint();
     if (point <= this.log.start) return;
@@ -401,7 +344,7 @@ export class Replica {
         this.#drain();
       });
     }
-    if (this.#role === 'leader') this.#ackedByLeader.completeTo(this.#ackedEnd, this.log.start);
+    if (this.#role === 'leader') this.#produces.completeStored();
   }
 
   /** Takes part in nothing any more; what waits is told why. Reads of what is committed go on. */
@@ -415,14 +358,8 @@ export class Replica {
   }
 
   /** Resolves when deletions that were begun are done. */
-  async idle(): Promise<void> {
-    await this.#deletion;
-  }
-
-  /** Under acks 1 everything below this is acknowledged. */
-  get #ackedEnd(): number {
-    const { log } = this;
-    return log.options.flush === 'sync' ? log.durable : log.written;
+  idle(): Promise<void> {
+    return this.#deletion.idle();
   }
 
   get #isOut(): boolean {
@@ -485,10 +422,13 @@ export class Replica {
       for (const message of ready.messages) this.#send(message);
       if (ready.highWatermark !== undefined) this.#advance(ready.highWatermark);
       if (ready.leadership !== undefined) this.#setLeadership(ready.leadership);
-      if (ready.membership !== undefined) this.#onMembership(ready.membership);
-      if (ready.changeFailed !== undefined) this.#endChange('INVALID_ARGUMENT', ready.changeFailed);
+      if (ready.membership !== undefined) {
+        this.host.onMembership(this);
+        this.#change.settle(ready.membership);
+      }
+      if (ready.changeFailed !== undefined) this.#change.fail('INVALID_ARGUMENT', ready.changeFailed);
       if (ready.transferFailed !== undefined) this.#endTransfers(ready.transferFailed);
-      for (const read of ready.reads ?? []) this.#answerRead(read);
+      for (const read of ready.reads ?? []) this.#reads.answer(read);
       if (ready.writes.length > 0) {
         if (ready.writes.some(({ type }) => type === 'leader-change' || type === 'configuration'))
           this.#raft.accepted();
@@ -501,7 +441,7 @@ export class Replica {
     const { log } = this;
     switch (write.type) {
       case 'truncate':
-        this.#controls.truncate(write.to);
+        this.#deletion.truncate(write.to);
         log.truncate(write.to);
         break;
       case 'append': {
@@ -521,11 +461,7 @@ export class Replica {
           this.host.warn(this, 'append-refused', error);
           break;
         }
-        for (const batch of batches) {
-          if (!batch.isControl || batch.start < write.from) continue;
-          const logStart = decodeLogStart(body, batch.position);
-          if (logStart !== undefined) this.#controls.add({ start: batch.start, end: batch.end, logStart });
-        }
+        this.#deletion.noteStored({ body, batches }, write.from);
         break;
       }
       case 'leader-change': {
@@ -551,34 +487,11 @@ export class Replica {
     return true;
   }
 
-  #onMembership({ configuration, committed }: Membership): void {
-    this.host.onMembership(this);
-    if (this.#change === undefined || !committed || isJoint(configuration)) return;
-    const { wanted, done } = this.#change;
-    if (!sameMembers(configuration.voters, wanted.voters)) return;
-    if (!sameMembers(configuration.learners, wanted.learners)) return;
-    this.#change = undefined;
-    done();
-  }
-
   #endTransfers(failure?: string): void {
     const transfers = this.#transfers;
     this.#transfers = [];
     const error = failure === undefined ? undefined : new VarveError('INVALID_ARGUMENT', `${this.name}: ${failure}`);
     for (const done of transfers) done(error);
-  }
-
-  #answerRead({ id, highWatermark }: Read): void {
-    const read = this.#reads.get(id);
-    this.#reads.delete(id);
-    if (highWatermark >= 0) read?.resolve(highWatermark);
-    else read?.reject(this.notLeader());
-  }
-
-  #endChange(code: 'INVALID_ARGUMENT' | 'OUTCOME_UNKNOWN', why: string): void {
-    const change = this.#change;
-    this.#change = undefined;
-    change?.done(new VarveError(code, `${this.name}: ${why}`));
   }
 
   #save(state: HardState): void {
@@ -596,76 +509,18 @@ export class Replica {
   }
 
   #send(message: Message): void {
-    if (message.type !== 'append') {
-      this.host.send(this, message, NO_BODIES, 0);
-      return;
-    }
-    const to = message.to.id;
-    const before = this.#reading.get(to);
-    const cold = before ?? this.#warm(message);
-    if (cold === undefined) {
-      this.#sendAppend(message);
-      return;
-    }
-    const turn = cold
-      .then(() => (before === undefined ? undefined : this.#warm(message)))
-      .catch(() => undefined)
-      .then(() => {
-        if (this.#reading.get(to) === turn) this.#reading.delete(to);
-        if (this.#isOut) return;
-        this.#guard(() => this.#sendAppend(message));
-        this.host.schedule(this);
-      });
-    this.#reading.set(to, turn);
+    if (message.type === 'append') this.#appends.send(message);
+    else this.host.send(this, message, NO_BODIES, 0);
   }
 
-  #warm({ start, end, bytes }: AppendMessage): Promise<void> | undefined {
-    return end === start ? undefined : this.log.warm(start, bytes);
-  }
-
-  #sendAppend(message: AppendMessage): void {
-    if (message.end === message.start) {
-      this.host.send(this, message, NO_BODIES, 0);
-      return;
-    }
-    const { views, nextOffset } = this.log.viewsFrom(message.start, message.bytes, 'end');
-    let bytes = 0;
-    for (const view of views) bytes += view.length;
-    // The log was cut since the core named the span: the message is as good as lost, which Raft is made for.
-    if (nextOffset !== message.end || bytes !== message.bytes) return;
-    this.host.send(this, message, views, bytes);
-  }
-
-  /**
-   * Publishes a new high watermark. A control batch that moves the log start takes effect just before the high watermark
-   * passes it, so that in the journal, which is one ordered stream, the one never appears without the other.
-   */
   #advance(to: number): void {
     const { log } = this;
-    for (const control of this.#controls.takeTo(to)) {
-      log.advanceHighWatermark(control.start);
-      const done = log.deleteBefore(Math.min(control.logStart, control.start));
-      this.#deletion = Promise.all([this.#deletion, done]).then(
-        () => {},
-        (error) => this.host.warn(this, 'delete-failed', error),
-      );
-    }
+    this.#deletion.apply(to);
     log.advanceHighWatermark(to);
     this.#highWatermark = to;
-    this.#ackedByAll.completeTo(to, log.start);
-    this.#completeDeletes(to);
+    this.#produces.completeCommitted(to);
+    this.#deletion.complete(to);
     this.fetches.wake();
-  }
-
-  #completeDeletes(to: number): void {
-    while (this.#deletes.length > 0 && this.#deletes[0]!.end <= to) {
-      const { offset, done } = this.#deletes.shift()!;
-      void this.#deletion.then(() => {
-        if (this.log.start >= offset) done();
-        else
-          done(new VarveError('OUTCOME_UNKNOWN', `${this.name}: the deletion is committed, but failed on this disk`));
-      });
-    }
   }
 
   #setLeadership(leadership: NonNullable<Ready['leadership']>): void {
@@ -683,14 +538,11 @@ export class Replica {
   }
 
   #failWaiting(why: string): void {
-    this.#ackedByLeader.failAll('OUTCOME_UNKNOWN', `${this.name}: ${why}`);
-    this.#ackedByAll.failAll('OUTCOME_UNKNOWN', `${this.name}: ${why}`);
-    const deletes = this.#deletes;
-    this.#deletes = [];
-    for (const { done } of deletes) done(new VarveError('OUTCOME_UNKNOWN', `${this.name}: ${why}`));
-    this.#endChange('OUTCOME_UNKNOWN', why);
+    this.#produces.fail(`${this.name}: ${why}`);
+    this.#deletion.failWaiting(why);
+    this.#change.fail('OUTCOME_UNKNOWN', why);
     this.#endTransfers();
-    for (const id of [...this.#reads.keys()]) this.#answerRead({ id, highWatermark: -1 });
+    this.#reads.failAll();
     this.fetches.wake();
   }
 
