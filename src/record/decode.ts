@@ -19,7 +19,7 @@ import { DEFAULT_DECOMPRESSION_LIMITS, type DecompressionLimits } from './limits
 import { BATCH_HEADER_BYTES, codecAt, compressionOf } from './record-batch.js';
 import { type RecordVisitor, readHeaders, visitRecords } from './record-visitor.js';
 import type { Header, Record } from './types.js';
-import { checkStructure, hasValidCrc } from './validate-batch.js';
+import { checkExtent, checkFields, hasValidCrc } from './validate-batch.js';
 
 export interface DecodeOptions {
   /** Default false. */
@@ -132,10 +132,12 @@ function collector(records: Record[]): RecordVisitor {
 }
 
 function checkBatch(buf: Buffer, pos: number, limit: number, options: DecodeOptions): number {
-  const size = checkStructure(buf, pos, limit, ANY_SIZE);
+  const size = checkExtent(buf, pos, limit, ANY_SIZE);
+  // Before anything that it covers is believed, and called by another name than damage.
   if (options.checkCrc && !hasValidCrc(buf, pos, size)) {
     throw new VarveError('CORRUPT_BATCH', `record batch at position ${pos} (${size} bytes): its CRC32C does not match`);
   }
+  checkFields(buf, pos);
   return size;
 }
 

@@ -122,6 +122,13 @@ export function hasValidCrc(buf: Buffer, pos: number, size: number): boolean {
 
 /** Checks that a whole batch of the right kind lies at `pos`; returns its size. */
 export function checkStructure(buf: Buffer, pos: number, limit: number, maxBatchBytes: number): number {
+  const size = checkExtent(buf, pos, limit, maxBatchBytes);
+  checkFields(buf, pos);
+  return size;
+}
+
+/** What must be right before its CRC can be computed: that it is a batch, and where it ends. Returns its size. */
+export function checkExtent(buf: Buffer, pos: number, limit: number, maxBatchBytes: number): number {
   if (limit > buf.length) {
     throw new VarveError(
       'CORRUPT_BATCH',
@@ -157,6 +164,11 @@ export function checkStructure(buf: Buffer, pos: number, limit: number, maxBatch
       `record batch at position ${pos}: it says it is ${size} bytes long, ${limit - pos} are there`,
     );
   }
+  return size;
+}
+
+/** Header fields that the CRC covers, and that not every value is right for. */
+export function checkFields(buf: Buffer, pos: number): void {
   const codec = codecAt(buf, pos);
   if (compressionOf(codec) === undefined) {
     throw new VarveError('UNSUPPORTED_CODEC', `record batch at position ${pos}: compression codec ${codec} is unknown`);
@@ -165,7 +177,6 @@ export function checkStructure(buf: Buffer, pos: number, limit: number, maxBatch
   baseTimestampAt(buf, pos);
   maxTimestampAt(buf, pos);
   if (hasProducerAt(buf, pos)) producerIdAt(buf, pos);
-  return size;
 }
 
 function checkCrc(buf: Buffer, pos: number, size: number): void {
