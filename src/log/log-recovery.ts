@@ -21,6 +21,7 @@ import type { FoldedSegment, LogFold } from '../journal/replay.js';
 import { logFileName, parseLogFileName, type SegmentName, sameSegment, setAsideName } from '../segment/file-names.js';
 import type { DamagedRange } from '../segment/segment.js';
 import { SegmentIndexes } from '../segment/segment-indexes.js';
+import { DurableBatches } from './durable-batches.js';
 import { type CutBytes, damageOf, type RecoveryReport } from './recovery-report.js';
 import { faultText, type ScanStart, type SegmentScan, scanSegment } from './segment-scan.js';
 
@@ -43,6 +44,12 @@ export type RecoveryGround = Pick<RecoveryReport, 'pageCacheSurvived' | 'checkpo
 export interface RecoveredLog {
   readonly state: LogState;
   readonly report: RecoveryReport;
+}
+
+interface WrongBatch {
+  readonly position: number;
+  readonly offset: number;
+  readonly why: string;
 }
 
 export async function resolveFiles(disk: Disk, directory: string, fold: LogFold): Promise<ResolvedFiles> {
@@ -113,8 +120,8 @@ class LogRecovery {
   readonly #cuts: CutBytes[] = [];
   readonly #setAside: string[];
   #rewrittenBytes = 0;
-  /** The first batch of the last scan with another epoch than it had when it was durable. */
-  #wrongEpoch: { readonly position: number; readonly offset: number } | undefined;
+  /** The first batch of the last scan that checks out, but is not the one that was durable there. */
+  #wrong: WrongBatch | undefined;
   readonly #rebuiltIndexes = new Set<string>();
 
   constructor(disk: Disk, directory: string, fold: LogFold, files: ResolvedFiles) {
@@ -202,10 +209,9 @@ class LogRecovery {
   /** Scans what must be there: faults are damage, and the scan goes on at the next boundary that is known. */
   async #scanDurable(segment: FoldedSegment, nextBase: number | undefined): Promise<void> {
     const fold = this.#fold;
-    const durable = fold.durable;
     const isLast = nextBase === undefined;
-    const length = isLast ? (durable?.position ?? 0) : segment.length;
-    const endOffset = isLast ? (durable?.offset ?? segment.base) : nextBase;
+    const length = isLast ? (fold.durable?.position ?? 0) : segment.length;
+    const endOffset = isLast ? (fold.durable?.offset ?? segment.base) : nextBase;
     const boundaries = fold.pieces
       .filter((piece) => piece.segmentBase === segment.base)
       .map((piece) => ({ position: piece.position, offset: piece.startOffset }));
@@ -215,21 +221,20 @@ class LogRecovery {
     boundaries.sort((a, b) => a.position - b.position);
 
     const indexes = new SegmentIndexes(segment.base, DEFAULT_INDEX_INTERVAL_BYTES);
-    const durableEpochs = EpochIndex.fromEntries(fold.epochs.entries);
+    const durable = new DurableBatches(EpochIndex.fromEntries(fold.epochs.entries), boundaries);
     const damaged: DamagedRange[] = [];
     let at: ScanStart = { position: 0, offset: segment.base, epoch: this.#epochs.epochAt(segment.base - 1) };
     while (at.position < length) {
       const before = at;
-      const scan = await this.#scan(segment, at, length, indexes, durableEpochs);
-      // The CRC does not cover the epoch; what it was below the durable end is known.
-      const wrong = this.#wrongEpoch;
-      at = wrong === undefined ? scan.at : { ...wrong, epoch: before.epoch };
+      const scan = await this.#scan(segment, at, length, indexes, durable);
+      const wrong = this.#wrong;
+      at = wrong === undefined ? scan.at : { position: wrong.position, offset: wrong.offset, epoch: before.epoch };
       if (at.position === length && at.offset === endOffset) break;
       const from = at.position;
       const resume = boundaries.find((boundary) => boundary.position > from) ?? { position: length, offset: endOffset };
       const why =
         wrong !== undefined
-          ? 'a batch has an epoch that the log never had there'
+          ? wrong.why
           : scan.end === 'complete'
             ? `its batches end at offset ${at.offset}, not at ${endOffset}`
             : faultText(scan.end);
@@ -297,18 +302,18 @@ class LogRecovery {
     this.#at = { position: 0, offset: this.#fold.logStart, epoch: this.#epochs.lastEpoch };
   }
 
-  /** `epochs`: those that every batch must have; without them new ones may begin. */
-  #scan(segment: SegmentName, start: ScanStart, limit: number, indexes: SegmentIndexes, epochs?: EpochIndex) {
-    this.#wrongEpoch = undefined;
+  /** `durable`: what every batch must agree with; without it new epochs may begin. */
+  #scan(segment: SegmentName, start: ScanStart, limit: number, indexes: SegmentIndexes, durable?: DurableBatches) {
+    this.#wrong = undefined;
     return scanSegment(
       this.#disk,
       this.#path(segment),
       start,
       limit,
       (position, size, baseOffset, lastOffset, epoch, maxTimestamp, bytes, at) => {
-        const known = epochs?.epochAt(baseOffset) ?? -1;
-        if (known >= 0 && known !== epoch) this.#wrongEpoch ??= { position, offset: baseOffset };
-        if (this.#wrongEpoch !== undefined) return;
+        const why = durable?.contradiction(position, size, baseOffset, lastOffset, epoch);
+        if (why !== undefined) this.#wrong ??= { position, offset: baseOffset, why };
+        if (this.#wrong !== undefined) return;
         indexes.add(position, baseOffset, lastOffset, maxTimestamp);
         if (epoch > this.#epochs.lastEpoch) this.#epochs.append(epoch, baseOffset);
         this.#configurations.noteBatches(bytes, at, at + size);

@@ -136,7 +136,7 @@ export const storeMutants = [
     file: 'src/log/log-recovery.ts',
     changes: [
       [
-        '    const length = isLast ? (durable?.position ?? 0) : segment.length;',
+        '    const length = isLast ? (fold.durable?.position ?? 0) : segment.length;',
         '    const length = isLast ? 0 : segment.length;',
       ],
     ],
