@@ -101,8 +101,8 @@ export function isLostAtTheEnd(before: Files, now: Files): boolean {
   for (const { path, number, groups } of used) {
     const [old, bytes] = [before.get(path)!, now.get(path) ?? Buffer.alloc(0)];
     const isLeft = (from: number, to: number): boolean => old.subarray(from, to).equals(bytes.subarray(from, to));
-    for (const { from, contentEnd, lsn, durableLsn } of groups) {
-      if (isLeft(from, contentEnd)) known = durableLsn > known ? durableLsn : known;
+    for (const { from, to, lsn, durableLsn } of groups) {
+      if (isLeft(from, to)) known = durableLsn > known ? durableLsn : known;
       else lost ??= lsn;
     }
     const end = groups.at(-1)?.to ?? JOURNAL_BLOCK;
@@ -112,7 +112,7 @@ export function isLostAtTheEnd(before: Files, now: Files): boolean {
       known = durableLsn > known ? durableLsn : known;
     }
     const [first] = groups;
-    const isHeaderLeft = isLeft(0, JOURNAL_BLOCK) || (first !== undefined && isLeft(first.from, first.contentEnd));
+    const isHeaderLeft = isLeft(0, JOURNAL_BLOCK) || (first !== undefined && isLeft(first.from, first.to));
     if (number === journalFile && !isHeaderLeft) return false;
   }
   return lost !== undefined && lost >= known;
