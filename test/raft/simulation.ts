@@ -1,7 +1,7 @@
 /**
  * A whole cluster from one seed: several cores over memory stores, with a network that loses, doubles, delays and reorders,
  * partitions, disks that take their time, crashes and restarts, disks that are replaced by empty ones, and changes of
- * membership. The referee looks on.
+ * membership. Each step is put to the reference model, which must permit it, and the referee looks on.
  *
  * Connections are modelled as the driver promises them: nothing of an earlier incarnation is delivered, and the first
  * message of a new one is preceded by `peerReset`.
@@ -18,6 +18,8 @@ import type {
   RaftOptions,
   Ready,
 } from '../../src/raft/types.js';
+import type { NodeId } from '../model/replica.js';
+import { ReplicatedLogModel, type Step } from '../model/replicated-log.js';
 import { Referee, same } from './invariants.js';
 import { describeConfiguration, member, votersOf } from './members.js';
 import { MemoryStore, type StoredBatch } from './memory-store.js';
@@ -98,12 +100,24 @@ interface Envelope {
   readonly toIncarnation: number;
 }
 
+/** A step without its node, for each kind of step. */
+type Unnamed<T> = T extends unknown ? Omit<T, 'node'> : never;
+
+/** Whoever has another disk is another node to the model. */
+const identity = ({ id, directory }: Member): NodeId => `${id}/${directory}`;
+
+const configurationOf = ({ voters, outgoing }: Configuration) => ({
+  voters: voters.map(identity),
+  outgoing: outgoing.map(identity),
+});
+
 export class Simulation {
   readonly #prng: Prng;
   readonly #countBy: 'durable' | 'written';
   readonly #nodes: Node[] = [];
   readonly #founding: Configuration;
   readonly #referee: Referee;
+  readonly #model: ReplicatedLogModel;
   #network: Envelope[] = [];
   /** Node → side of the partition. */
   #sides = new Map<number, number>();
@@ -132,6 +146,7 @@ export class Simulation {
       });
     }
     this.#referee = new Referee(new Map(this.#nodes.map((node) => [node.id, node])), countBy);
+    this.#model = new ReplicatedLogModel(configurationOf(this.#founding), countBy);
     for (const node of this.#nodes) this.#start(node);
   }
 
@@ -293,7 +308,9 @@ export class Simulation {
       const everywhere = Math.min(...this.#nodes.map((node) => node.store.floor));
       const node = this.#prng.pick(this.#nodes);
       const batches = node.store.batches.filter((batch) => batch.start > 0 && batch.start <= everywhere);
-      if (node.raft !== undefined && batches.length > 0) node.store.deleteBefore(this.#prng.pick(batches).start);
+      if (node.raft === undefined || batches.length === 0) return;
+      node.store.deleteBefore(this.#prng.pick(batches).start);
+      this.#observe(node, { did: 'delete', to: node.store.start });
     }
   }
 
@@ -313,6 +330,7 @@ export class Simulation {
     if (this.#sides.get(from.id) !== this.#sides.get(to.id)) return;
     if (to.met.get(from.id) !== fromIncarnation) {
       to.met.set(from.id, fromIncarnation);
+      this.#observe(to, { did: 'meet', peer: identity(from) });
       this.#call(to, (raft) => raft.peerReset(message.from));
     }
     const arrived = message.type === 'append' ? { ...message, batches } : message;
@@ -339,6 +357,7 @@ export class Simulation {
     }
     if (this.#prng.chance(weather.sync) && node.store.pending.length > 0) {
       node.reports.push(node.store.sync(1 + this.#prng.below(node.store.pending.length)));
+      this.#observe(node, { did: 'durable', end: node.store.progress.durable });
     }
     // Reports may come late: the log may have been cut meanwhile, and be longer again.
     while (node.reports.length > 0 && this.#prng.chance(weather.report)) this.#report(node, node.reports.shift()!);
@@ -385,6 +404,9 @@ export class Simulation {
   }
 
   #store(node: Node, batch: StoredBatch): void {
+    const { configuration, ...plain } = batch;
+    const stored = configuration === undefined ? plain : { ...plain, configuration: configurationOf(configuration) };
+    this.#observe(node, { did: 'append', batch: stored });
     this.#referee.stored(node.id, batch, node.store.batches.at(-1));
     node.store.append(batch);
   }
@@ -395,7 +417,15 @@ export class Simulation {
     node.met.clear();
     node.leads = undefined;
     node.reports = [];
-    store.onDurableState = (state) => this.#call(node, (raft) => raft.hardStateDurable(state));
+    store.onDurableState = (state) => {
+      this.#observe(node, { did: 'decided', ...state });
+      // What else this sync covered: the core may ask the log for its cursors before it returns.
+      this.#observe(node, { did: 'durable', end: store.progress.durable });
+      this.#call(node, (raft) => raft.hardStateDurable(state));
+    };
+    const { start, end, lastEpoch } = store;
+    const found = { ...store.image.state, start, end, lastEpoch, highWatermark: store.floor };
+    this.#observe(node, { did: 'start', ...found });
     const options: RaftOptions = {
       self: { id: node.id, directory: node.directory, incarnation: `${node.incarnation}` },
       configurations: store.configurations,
@@ -420,6 +450,7 @@ export class Simulation {
     this.happened.crashes++;
     this.#log(`crash ${node.id} end ${node.store.end} pending ${node.store.pending.length}`);
     node.raft = undefined;
+    this.#observe(node, { did: 'crash', power: this.#countBy === 'durable' });
     if (this.#countBy === 'written') node.store.killProcess();
     else node.store.cutPower(this.#prng.below(node.store.pending.length + 1));
   }
@@ -441,9 +472,13 @@ export class Simulation {
     const raft = node.raft!;
     // What a leader commits stands in its log; what it writes now may follow from that.
     if (node.leads !== undefined) this.#commit(node, ready);
+    const isLeader = ready.leadership?.role === 'leader';
+    if (isLeader) this.#observe(node, { did: 'lead', term: raft.term });
+    else if (ready.leadership !== undefined) this.#observe(node, { did: 'resign' });
     for (const write of ready.writes) {
       if (write.type === 'truncate') {
         this.happened.truncations++;
+        this.#observe(node, { did: 'truncate', to: write.to });
         this.#log(`truncate ${node.id} from ${store.end} to ${write.to}`);
         store.truncate(write.to);
       } else if (write.type === 'leader-change') {
@@ -461,9 +496,11 @@ export class Simulation {
         for (const batch of batches) if (batch.start >= write.from) this.#store(node, batch);
       }
     }
-    if (ready.hardState !== undefined) store.saveState(ready.hardState);
+    if (ready.hardState !== undefined) {
+      store.saveState(ready.hardState);
+      this.#observe(node, { did: 'decide', ...ready.hardState });
+    }
     for (const message of ready.messages) this.#send(node, message);
-    const isLeader = ready.leadership?.role === 'leader';
     if (isLeader) {
       this.happened.elections++;
       this.#log(`elected ${node.id} term ${raft.term}`);
@@ -488,12 +525,14 @@ export class Simulation {
   #commit(node: Node, { highWatermark }: Ready): void {
     if (highWatermark === undefined) return;
     const { store } = node;
+    this.#observe(node, { did: 'commit', end: highWatermark });
     this.#referee.committedTo(node.id, node.leads, node.raft!.term, store.highWatermark, highWatermark);
     store.highWatermark = highWatermark;
     this.happened.commits = this.#referee.committed.length;
   }
 
   #send(node: Node, message: Message): void {
+    this.#observeMessage(node, message);
     this.#referee.sent(message);
     const { loss, duplication, delayMax } = this.#weather;
     const batches = message.type === 'append' ? node.store.slice(message.start, message.end) : [];
@@ -511,6 +550,20 @@ export class Simulation {
     for (let i = 0; i < copies; i++) {
       this.#network.push({ ...envelope, due: this.#step + 1 + this.#prng.below(delayMax) });
     }
+  }
+
+  #observeMessage(node: Node, message: Message): void {
+    const { to, term } = message;
+    if (message.type === 'vote-reply' && message.granted) {
+      this.#observe(node, { did: 'vote', term, candidate: identity(to) });
+    } else if (message.type === 'append-reply' && node.raft!.leader === to.id) {
+      const { written, durable } = message;
+      this.#observe(node, { did: 'acknowledge', term, leader: identity(to), written, durable });
+    }
+  }
+
+  #observe(node: Node, step: Unnamed<Step>): void {
+    this.#model.observe({ node: identity(node), ...step } as Step);
   }
 
   #node(id: number): Node {
