@@ -7,7 +7,6 @@
  * Each batch gets an identity from its own content (CRC) and the identity of the batch before: "the logs are equal up to
  * here" is one comparison.
  */
-import assert from 'node:assert/strict';
 import type { Replica } from '../../src/cluster/replica.js';
 import type { Log } from '../../src/log/log.js';
 import {
@@ -36,6 +35,7 @@ export interface SeenBatch {
 
 /** What was seen of one replica last. */
 interface SeenReplica {
+  readonly who: string;
   log: Log | undefined;
   batches: SeenBatch[];
   end: number;
@@ -51,6 +51,11 @@ interface SeenReplica {
 
 const READ_BYTES = 1024 * 1024;
 
+/** What went wrong is put into words only then: this is asked after every event. */
+function must(holds: boolean, what: () => string): asserts holds {
+  if (!holds) throw new Error(what());
+}
+
 /** One partition over all nodes. */
 export class PartitionReferee {
   readonly name: string;
@@ -60,6 +65,7 @@ export class PartitionReferee {
   readonly #identities = new Map<string, number>();
   readonly #leaders = new Map<number, string>();
   readonly #sequences = new Map<string, number>();
+  #lastTerm = 0;
   /** Every batch that was ever committed, in order. */
   readonly committed: SeenBatch[] = [];
   readonly happened = { elections: 0, truncations: 0, commits: 0, recoveries: 0 };
@@ -67,7 +73,8 @@ export class PartitionReferee {
   constructor(name: string, nodes: number, countBy: 'durable' | 'written') {
     this.name = name;
     this.#countBy = countBy;
-    this.#replicas = Array.from({ length: nodes }, () => ({
+    this.#replicas = Array.from({ length: nodes }, (_, i) => ({
+      who: `${name} on node ${i + 1}`,
       log: undefined,
       batches: [],
       end: 0,
@@ -102,10 +109,13 @@ export class PartitionReferee {
     ) {
       return;
     }
-    const who = `${this.name} on node ${node}`;
-    assert(start <= highWatermark, `${who}: log start ${start} is above the high watermark ${highWatermark}`);
-    assert(highWatermark <= end, `${who}: high watermark ${highWatermark} is above the log end ${end}`);
-    assert(durable <= log.written && log.written <= end, `${who}: durable ${durable} ≤ ${log.written} ≤ end ${end}`);
+    const { who } = seen;
+    must(start <= highWatermark, () => `${who}: log start ${start} is above the high watermark ${highWatermark}`);
+    must(highWatermark <= end, () => `${who}: high watermark ${highWatermark} is above the log end ${end}`);
+    must(
+      durable <= log.written && log.written <= end,
+      () => `${who}: durable ${durable} ≤ ${log.written} ≤ end ${end}`,
+    );
     if (log !== seen.log) this.#recovered(who, seen, log);
     else this.#moved(who, seen, log, highWatermark);
     seen.log = log;
@@ -117,7 +127,7 @@ export class PartitionReferee {
     const { ledTerm } = seen;
     const remembers =
       hardState.term > ledTerm || ledTerm === 0 || (hardState.term === ledTerm && hardState.vote === node);
-    assert(remembers, `${who}: led term ${ledTerm}, and has term ${hardState.term} and vote ${hardState.vote} now`);
+    must(remembers, () => `${who}: led term ${ledTerm}, and has term ${hardState.term} and vote ${hardState.vote} now`);
     if (role === 'leader') seen.ledTerm = term;
     if (role === 'leader' && (seen.role !== 'leader' || term !== seen.term)) this.#checkComplete(who, seen, term);
     seen.role = role;
@@ -131,16 +141,22 @@ export class PartitionReferee {
     this.happened.elections++;
     const who = `node ${node} (${incarnation.slice(0, 6)})`;
     const other = this.#leaders.get(term);
-    assert(other === undefined || other === who, `${this.name}: ${other} and ${who} both lead term ${term}`);
+    must(other === undefined || other === who, () => `${this.name}: ${other} and ${who} both lead term ${term}`);
     this.#leaders.set(term, who);
+    this.#lastTerm = Math.max(this.#lastTerm, term);
+  }
+
+  /** Somebody else has been elected since: what this node says of the log's end may be behind. */
+  isStale(node: number): boolean {
+    return this.#replicas[node - 1]!.term < this.#lastTerm;
   }
 
   /** A batch was acknowledged with `acks: all`. */
   acknowledged(baseOffset: number, crc: number): void {
     const batch = this.committed[this.#indexOf(this.committed, baseOffset)];
-    assert(
+    must(
       batch !== undefined && batch.start === baseOffset && batch.crc === crc,
-      `${this.name}: what was acknowledged at offset ${baseOffset} was not committed there`,
+      () => `${this.name}: what was acknowledged at offset ${baseOffset} was not committed there`,
     );
   }
 
@@ -152,9 +168,9 @@ export class PartitionReferee {
         const start = baseOffsetAt(view, at);
         const batch = this.committed[this.#indexOf(this.committed, start)];
         const isRight = batch?.start === start && batch.crc === crcAt(view, at) && batch.epoch === epochAt(view, at);
-        assert(isRight, `${this.name}: a consumer read at ${start} what was never committed there`);
+        must(isRight, () => `${this.name}: a consumer read at ${start} what was never committed there`);
         const isNext = start === expected || (expected === offset && start <= expected && expected < batch.end);
-        assert(isNext, `${this.name}: a consumer was given ${start} where ${expected} comes next`);
+        must(isNext, () => `${this.name}: a consumer was given ${start} where ${expected} comes next`);
         expected = batch.end;
       }
     }
@@ -165,10 +181,10 @@ export class PartitionReferee {
   checkEqual(): void {
     const [first, ...rest] = this.#replicas;
     for (const other of rest) {
-      assert.equal(other.end, first!.end, `${this.name}: replicas end at different offsets`);
-      assert.equal(other.batches.at(-1)?.identity, first!.batches.at(-1)?.identity, `${this.name}: replicas differ`);
+      must(other.end === first!.end, () => `${this.name}: replicas end at different offsets`);
+      must(other.batches.at(-1)?.identity === first!.batches.at(-1)?.identity, () => `${this.name}: replicas differ`);
     }
-    assert.equal(first!.end, this.committedEnd, `${this.name}: not everything is committed`);
+    must(first!.end === this.committedEnd, () => `${this.name}: not everything is committed`);
   }
 
   get areEqual(): boolean {
@@ -179,17 +195,20 @@ export class PartitionReferee {
   // ---- one replica ----
 
   #moved(who: string, seen: SeenReplica, log: Log, highWatermark: number): void {
-    assert(highWatermark >= seen.highWatermark, `${who}: the high watermark went back from ${seen.highWatermark}`);
-    assert(log.start >= seen.start, `${who}: the log start went back from ${seen.start} to ${log.start}`);
-    assert(log.generation >= seen.generation, `${who}: the generation went back`);
+    must(highWatermark >= seen.highWatermark, () => `${who}: the high watermark went back from ${seen.highWatermark}`);
+    must(log.start >= seen.start, () => `${who}: the log start went back from ${seen.start} to ${log.start}`);
+    must(log.generation >= seen.generation, () => `${who}: the generation went back`);
     if (log.generation === seen.generation) {
-      assert(log.end >= seen.end, `${who}: the log end went back from ${seen.end} to ${log.end} in one generation`);
-      assert(log.durable >= seen.durable, `${who}: durable went back from ${seen.durable} in one generation`);
+      must(log.end >= seen.end, () => `${who}: the log end went back from ${seen.end} to ${log.end} in one generation`);
+      must(log.durable >= seen.durable, () => `${who}: durable went back from ${seen.durable} in one generation`);
     } else {
       this.happened.truncations++;
       this.#cut(seen, log);
       const end = seen.batches.at(-1)?.end ?? 0;
-      assert(end >= seen.highWatermark, `${who}: was cut to ${end}, below its high watermark ${seen.highWatermark}`);
+      must(
+        end >= seen.highWatermark,
+        () => `${who}: was cut to ${end}, below its high watermark ${seen.highWatermark}`,
+      );
     }
     if (log.end > (seen.batches.at(-1)?.end ?? 0)) this.#extend(who, seen, log);
   }
@@ -199,16 +218,15 @@ export class PartitionReferee {
     const before = seen.batches;
     const { durable } = seen;
     if (seen.log !== undefined) this.happened.recoveries++;
-    assert(log.end >= durable, `${who}: recovered to ${log.end}; ${durable} was durable`);
+    must(log.end >= durable, () => `${who}: recovered to ${log.end}; ${durable} was durable`);
     // Below its start nothing can be read any more: that much is taken from before.
     seen.batches = before.slice(0, this.#indexOf(before, log.start));
     this.#extend(who, seen, log);
     for (const [at, batch] of before.entries()) {
       if (batch.end > durable) break;
-      assert.equal(
-        seen.batches[at]?.identity,
-        batch.identity,
-        `${who}: recovered with another batch at ${batch.start}`,
+      must(
+        seen.batches[at]?.identity === batch.identity,
+        () => `${who}: recovered with another batch at ${batch.start}`,
       );
     }
     seen.highWatermark = 0;
@@ -255,7 +273,7 @@ export class PartitionReferee {
       identity = this.#chains.size + 1;
       this.#chains.set(chain, identity);
     }
-    assert(known === undefined || known === identity, `log matching: ${who} has another batch or past at ${key}`);
+    must(known === undefined || known === identity, () => `log matching: ${who} has another batch or past at ${key}`);
     this.#identities.set(key, identity);
     return {
       start,
@@ -276,10 +294,9 @@ export class PartitionReferee {
     const last = this.committed.at(-1);
     if (last === undefined || last.end <= seen.start) return;
     const held = seen.batches[this.#indexOf(seen.batches, last.start)];
-    assert.equal(
-      held?.identity,
-      last.identity,
-      `${who}: leads term ${term} without the committed batch at ${last.start}`,
+    must(
+      held?.identity === last.identity,
+      () => `${who}: leads term ${term} without the committed batch at ${last.start}`,
     );
   }
 
@@ -287,14 +304,14 @@ export class PartitionReferee {
   #committedTo(who: string, seen: SeenReplica, isLeader: boolean, term: number, to: number): void {
     let at = this.#indexOf(seen.batches, seen.highWatermark);
     for (let batch = seen.batches[at]; batch !== undefined && batch.start < to; batch = seen.batches[++at]) {
-      assert(batch.end <= to, `${who}: the high watermark ${to} is inside a batch`);
+      must(batch.end <= to, () => `${who}: the high watermark ${to} is inside a batch`);
       if (batch.start < this.committedEnd) {
         const known = this.committed[this.#indexOf(this.committed, batch.start)];
-        assert.equal(batch.identity, known?.identity, `${who}: committed another batch at ${batch.start}`);
+        must(batch.identity === known?.identity, () => `${who}: committed another batch at ${batch.start}`);
         continue;
       }
-      assert(isLeader, `${who}, no leader, committed ${batch.start} before any leader did`);
-      assert.equal(batch.start, this.committedEnd, `${who}: committed with a gap`);
+      must(isLeader, () => `${who}, no leader, committed ${batch.start} before any leader did`);
+      must(batch.start === this.committedEnd, () => `${who}: committed with a gap`);
       this.#commit(batch);
       if (batch.end === to) this.#checkCommit(who, term, batch);
     }
@@ -306,19 +323,19 @@ export class PartitionReferee {
     if (batch.producerId < 0 || batch.isControl) return;
     const key = `${batch.producerId}:${batch.sequence}`;
     const other = this.#sequences.get(key);
-    assert(other === undefined, `${this.name}: sequence ${key} was committed at ${other} and at ${batch.start}`);
+    must(other === undefined, () => `${this.name}: sequence ${key} was committed at ${other} and at ${batch.start}`);
     this.#sequences.set(key, batch.start);
   }
 
   #checkCommit(who: string, term: number, last: SeenBatch): void {
-    assert.equal(last.epoch, term, `${who}: of term ${term} committed a batch of epoch ${last.epoch} by count`);
+    must(last.epoch === term, () => `${who}: of term ${term} committed a batch of epoch ${last.epoch} by count`);
     let holders = 0;
     for (const seen of this.#replicas) {
       if ((this.#countBy === 'durable' ? seen.durable : seen.end) < last.end) continue;
       if (seen.batches[this.#indexOf(seen.batches, last.start)]?.identity === last.identity) holders++;
     }
     const { length } = this.#replicas;
-    assert(holders > length / 2, `${who}: committed up to ${last.end}, which ${holders} of ${length} nodes hold`);
+    must(holders > length / 2, () => `${who}: committed up to ${last.end}, which ${holders} of ${length} nodes hold`);
   }
 
   /** Of the batch that holds the offset, or the first one behind it. */

@@ -7,7 +7,6 @@
  *
  * Equal seeds give equal runs, event by event: `trace` is the hash of all of them.
  */
-import assert from 'node:assert/strict';
 import type { NodeEvent, NodeOptions } from '../../src/cluster/node-options.js';
 import { VarveError } from '../../src/errors.js';
 import { Prng } from '../raft/prng.js';
@@ -145,7 +144,9 @@ export class ClusterSimulation {
       return false;
     } else {
       const spentMs = this.#loop.now - this.#options.simulatedMs;
-      assert(spentMs < LIVENESS_MS, `stuck: ${spentMs} ms after everything was healed\n${this.#describe()}`);
+      if (spentMs > LIVENESS_MS) {
+        throw new Error(`stuck: ${spentMs.toFixed()} ms after everything was healed\n${this.#describe()}`);
+      }
     }
     return this.#loop.step();
   }

@@ -57,6 +57,7 @@ export class EventLoop {
 
   /** `task` happens `delayMs` from now; never inside this call. */
   schedule(delayMs: number, kind: EventKind, owner: EventOwner | undefined, task: () => void): SimEvent {
+    if (!(delayMs >= 0)) throw new Error(`an event is to happen in ${delayMs} ms`);
     const event = { at: this.#now + delayMs, sequence: 0, kind, owner, task, isCancelled: false };
     this.push(event);
     return event;
