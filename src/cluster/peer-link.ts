@@ -99,7 +99,8 @@ export class PeerLink {
   /** Queues a message for the end of the pass; `bodies` are the batches of an append. */
   send(topicId: string, partition: number, message: Message, bodies: readonly Buffer[], bytes: number): void {
     if (message.to.directory !== this.#peer?.directory) return;
-    if (message.type !== 'append') {
+    // In order with appends.
+    if (message.type !== 'append' && message.type !== 'reset') {
       if (this.#connections.control === undefined) return;
       this.#control.push([topicId, partition, packMessage(message), 0]);
       if (this.#control.length >= MAX_FRAME_MESSAGES) this.#flushControl();

@@ -10,6 +10,7 @@
  *   7 heartbeat                      [type, term, high watermark, round]
  *   8 heartbeat-reply                [type, term, round]
  *   9 timeout-now                    [type, term]
+ *   10 reset                         [type, term, log start, prev epoch, configuration's offset]    + configuration in the body
  *
  * The body of an append is checked here before the core hears of it: whole batches, intact, joining from `start` to `end`,
  * epochs that never go back and never exceed the term. What the core is told has arrived has arrived.
@@ -20,7 +21,7 @@ import { malformed } from '../raft/validate.js';
 import { baseOffsetAt, epochAt, isControlAt, lastOffsetDeltaAt } from '../record/record-batch.js';
 import { validateStoredBatch } from '../record/validate-batch.js';
 import { MAX_BATCH_BYTES } from '../rpc/protocol.js';
-import { configurationAt } from './control-batches.js';
+import { configurationAt, decodeConfiguration } from './control-batches.js';
 
 const TYPES = [
   '',
@@ -33,6 +34,7 @@ const TYPES = [
   'heartbeat',
   'heartbeat-reply',
   'timeout-now',
+  'reset',
 ] as const satisfies readonly (Message['type'] | '')[];
 
 /** An append as it arrived: the message for the core, and the bytes behind it for the log. */
@@ -70,10 +72,12 @@ export function packMessage(message: Message): number[] {
       return [8, term, message.round];
     case 'timeout-now':
       return [9, term];
+    case 'reset':
+      return [10, term, message.logStart, message.prevEpoch, message.configuration.offset];
   }
 }
 
-const FIELDS = [0, 5, 5, 3, 3, 6, 8, 4, 3, 2];
+const FIELDS = [0, 5, 5, 3, 3, 6, 8, 4, 3, 2, 5];
 
 /**
  * @param body the batches of an append: the message keeps them
@@ -99,7 +103,7 @@ function unpack(packed: unknown, from: Sender, to: Member, body: Buffer): Messag
     }
   }
   const [, term, a, b, c, d, e, f] = fields as number[] & { length: 8 };
-  if (name !== 'append' && body.length > 0) throw refused(`a ${name} carries ${body.length} bytes`);
+  if (name !== 'append' && name !== 'reset' && body.length > 0) throw refused(`a ${name} carries ${body.length} bytes`);
   const base = { from, to, term: term! };
   switch (name) {
     case 'pre-vote':
@@ -126,6 +130,10 @@ function unpack(packed: unknown, from: Sender, to: Member, body: Buffer): Messag
       return { ...base, type: name, round: a! };
     case 'timeout-now':
       return { ...base, type: name };
+    case 'reset': {
+      const configuration = decodeConfiguration(body, 'a reset message');
+      return { ...base, type: name, logStart: a!, prevEpoch: b!, configuration: { offset: c!, configuration } };
+    }
   }
 }
 

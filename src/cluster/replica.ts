@@ -12,13 +12,14 @@
  * disk or a broken invariant is the node's matter (`ReplicaHost`).
  */
 import { invariant, VarveError } from '../errors.js';
-import { type AppendedRange, ControlKind, type Log } from '../log/log.js';
+import { type AppendedRange, ControlKind, type Log, type Configuration as StoredConfiguration } from '../log/log.js';
 import { Raft } from '../raft/raft.js';
 import type { ProposedMembership } from '../raft/membership-change.js';
 import type {
   HardState,
   LoggedConfiguration,
   LogProgress,
+  LogView,
   LogWrite,
   Membership,
   Message,
@@ -374,7 +375,7 @@ export class Replica {
       hardState: log.hardState,
       highWatermark: log.highWatermark,
       progress: this.#takeProgress(),
-      log,
+      log: viewOf(log),
       countBy: log.options.flush === 'sync' ? 'durable' : 'written',
       heartbeatTicks: host.heartbeatTicks,
       electionTicks: host.electionTicks,
@@ -444,12 +445,22 @@ export class Replica {
         this.#deletion.truncate(write.to);
         log.truncate(write.to);
         break;
+      case 'reset':
+        this.#deletion.truncate(0);
+        log.reset(write.logStart, write.prevEpoch, storedConfiguration(write.configuration));
+        this.host.warn(
+          this,
+          'reset',
+          new Error(`the others have deleted what this replica lacks: it goes on at ${write.logStart}`),
+        );
+        break;
       case 'append': {
         const { body, batches, term } = write.message as ReceivedAppend;
         const first = batches.find((batch) => batch.start >= write.from);
         if (first === undefined) break;
+        // An empty log may end inside the batch that comes.
         invariant(
-          first.start === log.end,
+          first.start === log.end || (log.start === log.end && first.start < log.end && first.end > log.end),
           `${this.name}: an append at ${first.start} does not join the end ${log.end}`,
         );
         try {
@@ -509,8 +520,14 @@ export class Replica {
   }
 
   #send(message: Message): void {
-    if (message.type === 'append') this.#appends.send(message);
-    else this.host.send(this, message, NO_BODIES, 0);
+    if (message.type === 'append') {
+      this.#appends.send(message);
+    } else if (message.type === 'reset') {
+      const body = encodeConfiguration(message.configuration.configuration);
+      this.host.send(this, message, [body], body.length);
+    } else {
+      this.host.send(this, message, NO_BODIES, 0);
+    }
   }
 
   #advance(to: number): void {
@@ -585,6 +602,33 @@ export class Replica {
     this.#appended = false;
     this.host.schedule(this);
   }
+}
+
+/** What Raft calls the log's start is where what is kept begins; readers see less. */
+function viewOf(log: Log): LogView {
+  return {
+    get start() {
+      return log.physicalStart;
+    },
+    get logStart() {
+      return log.start;
+    },
+    get end() {
+      return log.end;
+    },
+    get lastEpoch() {
+      return log.lastEpoch;
+    },
+    epochAt: (offset) => log.epochAt(offset),
+    endForEpoch: (epoch) => log.endForEpoch(epoch),
+    baseOf: (offset) => log.baseOf(offset),
+    span: (start, maxBytes) => log.span(start, maxBytes),
+  };
+}
+
+/** The founding configuration stands in no log. */
+function storedConfiguration({ offset, configuration }: LoggedConfiguration): StoredConfiguration | undefined {
+  return offset < 0 ? undefined : { offset, value: encodeConfiguration(configuration) };
 }
 
 const NO_VALUE = Buffer.alloc(0);

@@ -106,6 +106,20 @@ export class EpochIndex {
     if (first > 0) this.#entries.splice(0, first);
   }
 
+  /** The log was emptied: this is all that is known of its past. */
+  reset(entries: Iterable<EpochStart>): void {
+    this.#entries = [];
+    for (const { epoch, startOffset } of entries) this.append(epoch, startOffset);
+  }
+
+  /** The first batch turned out to begin at `offset`, below where the log had been taken to start. */
+  extendBack(offset: number): void {
+    const first = this.#entries[0];
+    if (first !== undefined && first.startOffset > offset) {
+      this.#entries[0] = { epoch: first.epoch, startOffset: offset };
+    }
+  }
+
   /** Index of the last entry for which a condition holds that is true up to some entry and false from there on; −1: none. */
   #lastAtOrBelow(holds: (entry: EpochStart) => boolean): number {
     let low = 0;

@@ -23,6 +23,18 @@ export interface Configuration {
 /** An entry in a checkpoint row: the value in base64. */
 export type ConfigurationRow = readonly [offset: number, value: string];
 
+/** Whether a value that was read from a file has the shape of a row. */
+export function isConfigurationRow(value: unknown): value is ConfigurationRow {
+  return (
+    Array.isArray(value) &&
+    value.length === 2 &&
+    Number.isSafeInteger(value[0]) &&
+    value[0] >= 0 &&
+    typeof value[1] === 'string' &&
+    Buffer.from(value[1], 'base64').toString('base64') === value[1]
+  );
+}
+
 export class ConfigurationHistory {
   /** Replaced, never changed: callers may keep it. */
   #entries: readonly Configuration[] = [];
@@ -73,6 +85,13 @@ export class ConfigurationHistory {
   trimStart(start: number): void {
     const first = this.#entries.findLastIndex(({ offset }) => offset <= start);
     if (first > 0) this.#replace(this.#entries.slice(first));
+  }
+
+  /** The log was emptied. */
+  reset(rows: readonly ConfigurationRow[]): void {
+    this.#entries = [];
+    this.#version++;
+    for (const [offset, value] of rows) this.add(offset, Buffer.from(value, 'base64'));
   }
 
   #replace(entries: readonly Configuration[]): void {

@@ -18,15 +18,18 @@
  *
  *   log start    | offset u64 |
  *   relaxed      | 0 or 1 u8  |
+ *   reset        UTF-8 JSON, as the type `Reset` has it
  *
  * Integers are little-endian. A truncation at `to` cuts the end segment at its new length and starts a new segment
- * (base = to, new tag); the generation it begins is in the record's frame. A swap puts one segment (base of the first one
+ * (base = to, new tag); the generation it begins is in the record's frame, as is that of a reset: the log is emptied,
+ * and goes on in a new segment. A swap puts one segment (base of the first one
  * replaced, new tag) in the place of those it was compacted from; it holds the same offsets, up to `end`.
  */
 import { DURABLE_MARK_RECORD_TYPE, STORED_RECORD_TYPE } from '../disk/journal-format.js';
 import { VarveError } from '../errors.js';
 import type { HardState } from '../raft/types.js';
 import type { SegmentName } from '../segment/file-names.js';
+import { type ConfigurationRow, isConfigurationRow } from './configuration-history.js';
 
 /** Types of journal records. Stored batches and durable marks are the journal's own. */
 export const RecordType = {
@@ -37,6 +40,7 @@ export const RecordType = {
   Relaxed: 5,
   DurableMark: DURABLE_MARK_RECORD_TYPE,
   Swap: 7,
+  Reset: 8,
 } as const;
 
 export interface Truncation {
@@ -62,6 +66,17 @@ export interface Swap {
   readonly maxTimestamp: number;
   /** Tombstones below this offset may have been removed; 0: none. */
   readonly tombstonesRemovedTo: number;
+}
+
+/** A log that is emptied: whatever it held is gone, and what it says of the past begins here. */
+export interface Reset {
+  /** The first offset that readers see. */
+  readonly logStart: number;
+  /** Where the new segment begins, and its tag; at or below the log start, for a batch that holds it. */
+  readonly segment: SegmentName;
+  readonly removed: readonly SegmentName[];
+  readonly epochs: readonly (readonly [epoch: number, start: number])[];
+  readonly configurations: readonly ConfigurationRow[];
 }
 
 const HARD_STATE_BYTES = 12;
@@ -131,6 +146,23 @@ export function decodeSwap(payload: Buffer): Swap {
     tombstonesRemovedTo: readUint64(payload, 32),
     replaced: readSegments(payload, SWAP_BYTES),
   };
+}
+
+export function encodeReset(reset: Reset): Buffer {
+  return Buffer.from(JSON.stringify(reset));
+}
+
+export function decodeReset(payload: Buffer): Reset {
+  try {
+    const reset = JSON.parse(payload.toString('utf8')) as Reset;
+    const { logStart, segment, removed, epochs, configurations } = reset;
+    const numbers = [logStart, segment.base, segment.tag, ...removed.flatMap(({ base, tag }) => [base, tag])];
+    const areNumbers = [...numbers, ...epochs.flat()].every((number) => Number.isSafeInteger(number) && number >= 0);
+    if (areNumbers && configurations.every(isConfigurationRow)) return reset;
+  } catch {
+    // Said below.
+  }
+  throw new VarveError('CORRUPT_JOURNAL', "journal record 'reset': this build cannot read it");
 }
 
 export function encodeLogStart(offset: number): Buffer {

@@ -2,7 +2,7 @@
  * What must be known of one partition's log to open it without reading it: a row of the checkpoint. The durable mark is
  * the end of the last segment in the list: (that segment, its length, `end`, the last epoch).
  */
-import type { ConfigurationRow } from './configuration-history.js';
+import { type ConfigurationRow, isConfigurationRow } from './configuration-history.js';
 import type { SegmentName } from '../segment/file-names.js';
 import type { DamagedRange } from '../segment/segment.js';
 
@@ -75,16 +75,6 @@ export function isLogState(value: unknown): value is LogState {
     epochs.every((epoch) => Array.isArray(epoch) && epoch.length === 2 && epoch.every(isNatural)) &&
     Array.isArray(configurations) &&
     configurations.every((row, i) => isConfigurationRow(row) && (i === 0 || configurations[i - 1]![0] < row[0]))
-  );
-}
-
-function isConfigurationRow(value: unknown): boolean {
-  return (
-    Array.isArray(value) &&
-    value.length === 2 &&
-    isNatural(value[0]) &&
-    typeof value[1] === 'string' &&
-    Buffer.from(value[1], 'base64').toString('base64') === value[1]
   );
 }
 

@@ -23,6 +23,7 @@ import {
   decodeHardState,
   decodeLogStart,
   decodeRelaxed,
+  decodeReset,
   decodeSwap,
   decodeTruncation,
   RecordType,
@@ -143,6 +144,9 @@ export class LogFold {
       case RecordType.Swap:
         this.#applySwap(record);
         break;
+      case RecordType.Reset:
+        this.#applyReset(record);
+        break;
       default:
         throw this.#corrupt(`a record of type ${record.type}, which this build does not know`);
     }
@@ -249,6 +253,25 @@ export class LogFold {
     const start: DurablePoint = { segmentBase: to, position: 0, offset: to };
     if (this.mark === undefined || this.mark.offset >= to) this.mark = start;
     if (this.#tail === undefined || this.#tail.offset >= to) this.#tail = start;
+  }
+
+  /** What the log held is gone, and so is what the journal holds for it. */
+  #applyReset(record: JournalRecord): void {
+    if (record.generation <= this.generation) return;
+    const { logStart, segment, removed, epochs, configurations } = decodeReset(record.payload);
+    this.generation = record.generation;
+    this.appliedCount++;
+    this.removed.push(...removed);
+    this.segments = [{ ...segment, length: -1 }];
+    this.pieces = [];
+    this.directEnds = [];
+    this.logStart = Math.max(this.logStart, logStart);
+    this.hwFloor = Math.max(this.hwFloor, logStart);
+    this.epochs.reset(epochs.map(([epoch, startOffset]) => ({ epoch, startOffset })));
+    this.configurations.reset(configurations);
+    this.#maybeCovered = false;
+    this.mark = { segmentBase: segment.base, position: 0, offset: segment.base };
+    this.#tail = this.mark;
   }
 
   /**

@@ -9,13 +9,14 @@ import type { FlushMode } from '../disk/disk.js';
 import { isMapped } from '../disk/mapped-buffers.js';
 import { invariant, VarveError } from '../errors.js';
 import { holdsConfiguration } from '../journal/configuration-history.js';
-import { encodeLogStart, RecordType } from '../journal/journal-records.js';
+import { encodeLogStart, encodeReset, RecordType } from '../journal/journal-records.js';
 import { type ControlKind, encodeControlBatch } from '../record/control-batch.js';
 import {
   baseOffsetAt,
   batchSizeAt,
   epochAt,
   hasProducerAt,
+  lastOffsetAt,
   lastOffsetDeltaAt,
   maxTimestampAt,
 } from '../record/record-batch.js';
@@ -128,11 +129,37 @@ export class LogAppender {
     this.#gate.checkAccepting();
     this.#gate.checkSpace();
     checkRunSize(start, end, this.#name);
-    const { end: baseOffset, lastEpoch } = this.#cursors;
+    const first = baseOffsetAt(bytes, start);
+    if (first < this.#cursors.end && this.#mayExtendBack) this.#extendBack(first, lastOffsetAt(bytes, start) + 1);
+    const { lastEpoch } = this.#cursors;
+    const { active } = this.#segments.list;
+    const baseOffset = Math.min(this.#cursors.end, active.length === 0 ? active.base : this.#cursors.end);
     const { endOffset, hasControl } = checkReplicated(bytes, start, end, baseOffset, lastEpoch, maxEpoch, this.#name);
     if (hasControl) this.#storeControl(bytes, start, end, endOffset);
     else this.#store(bytes, start, end, endOffset, this.#flush);
     return { baseOffset, lastOffset: endOffset - 1 };
+  }
+
+  /** An empty log that was cut off or reset at its log start: whether a batch begins there is not known. */
+  get #mayExtendBack(): boolean {
+    const { list } = this.#segments;
+    return list.all.length === 1 && list.active.length === 0 && this.#cursors.start === this.#cursors.end;
+  }
+
+  /** The log start lies in the batch [base, end): the log goes on in a segment that begins with it. @throws VarveError DISK_FULL */
+  #extendBack(base: number, end: number): void {
+    const cursors = this.#cursors;
+    if (end <= cursors.end || base === this.#segments.list.active.base) return;
+    const { segment, removed } = withReserve(this.#host, () => this.#segments.reset(base, cursors.generation + 1));
+    cursors.extendBack(base);
+    const reset = {
+      logStart: cursors.start,
+      segment,
+      removed,
+      epochs: cursors.epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
+      configurations: cursors.configurations.rows(),
+    };
+    this.#journal.submit(RecordType.Reset, encodeReset(reset), () => {});
   }
 
   get #currentEpoch(): number {

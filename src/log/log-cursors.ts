@@ -10,8 +10,8 @@
  * nothing in another: the offsets it speaks of may be those of other bytes by then.
  */
 import { invariant } from '../errors.js';
-import { EpochIndex } from '../index/epoch-index.js';
-import { ConfigurationHistory } from '../journal/configuration-history.js';
+import { EpochIndex, type EpochStart } from '../index/epoch-index.js';
+import { ConfigurationHistory, type ConfigurationRow } from '../journal/configuration-history.js';
 import type { LogState } from '../journal/log-state.js';
 
 const NO_LIMIT = -1;
@@ -107,6 +107,26 @@ export class LogCursors {
     this.#writtenLimit = NO_LIMIT;
   }
 
+  /** The log was emptied, and starts and ends at `logStart`, above all that was committed here. */
+  reset(logStart: number, epochs: readonly EpochStart[], configurations: readonly ConfigurationRow[]): void {
+    this.#generation++;
+    this.epochs.reset(epochs);
+    this.configurations.reset(configurations);
+    this.#lastEpoch = this.epochs.lastEpoch;
+    this.#start = logStart;
+    this.startSubmitted = logStart;
+    this.#end = logStart;
+    // Until the record is durable, what is on disk is the log as it was.
+    this.#durable = Math.min(this.#durable, logStart);
+    this.#writtenLimit = this.#writtenLimit === NO_LIMIT ? this.#durable : Math.min(this.#writtenLimit, this.#durable);
+  }
+
+  /** The batch that holds the end of the empty log begins at `base`. */
+  extendBack(base: number): void {
+    this.#generation++;
+    this.epochs.extendBack(base);
+  }
+
   /** @returns whether that moved anything */
   durableUpTo(end: number, generation: number): boolean {
     if (generation !== this.#generation || end <= this.#durable) return false;
@@ -122,9 +142,10 @@ export class LogCursors {
     return true;
   }
 
-  moveStart(to: number): void {
+  /** @param physicalStart what is kept begins there: the epoch before it stays known */
+  moveStart(to: number, physicalStart: number): void {
     this.#start = to;
-    this.epochs.trimStart(to);
+    this.epochs.trimStart(physicalStart);
     this.configurations.trimStart(to);
   }
 }

@@ -54,7 +54,8 @@ export class LogDeletion {
       gate.checkOpen();
       if (offset <= cursors.start) return;
       if (replicated) await this.#saveProducersBefore(offset);
-      cursors.moveStart(offset);
+      const { list } = segments;
+      cursors.moveStart(offset, list.all[list.indexOf(offset)]!.base);
       this.#onMoved();
       await segments.removeBelow(offset);
       await producers.removeBelow(segments.list.all[0]!.base);

@@ -39,6 +39,8 @@ export interface ReadableLog {
   /** For messages: topic and partition. */
   readonly name: string;
   readonly start: number;
+  /** @see Log.physicalStart */
+  readonly physicalStart: number;
   readonly end: number;
   readonly highWatermark: number;
   readonly lastStableOffset: number;
@@ -79,7 +81,8 @@ export class LogReader {
   }
 
   viewsFrom(offset: number, maxBytes: number, limit: ReadLimit): ReadViewsResult {
-    this.#checkRange(offset);
+    // Replication also sends what readers do not see any more.
+    this.#checkRange(offset, limit === 'end' ? this.#log.physicalStart : this.#log.start);
     const log = this.#log;
     this.#locator.extend(offset, maxBytes, this.#limitOf(limit));
     return {
@@ -311,8 +314,8 @@ export class LogReader {
     return limit === 'committed' ? log.highWatermark : limit === 'end' ? log.end : log.lastStableOffset;
   }
 
-  #checkRange(offset: number): void {
-    const { name, start, end } = this.#log;
+  #checkRange(offset: number, start: number): void {
+    const { name, end } = this.#log;
     if (offset >= start && offset <= end && Number.isInteger(offset)) return;
     checkOffset(offset, name);
     throw new VarveError(

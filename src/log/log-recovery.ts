@@ -151,7 +151,8 @@ class LogRecovery {
   result(ground: RecoveryGround): RecoveredLog {
     const fold = this.#fold;
     const end = this.#at.offset;
-    this.#epochs.trimStart(fold.logStart);
+    // What is kept begins with a segment; the epoch before it stays known.
+    this.#epochs.trimStart(this.#segments[0]?.base ?? fold.logStart);
     this.#configurations.trimStart(fold.logStart);
     const lastEpoch = this.#epochs.lastEpoch;
     // Batches of a term can be on disk before the term is; then no vote was given in it.

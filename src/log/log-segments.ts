@@ -187,6 +187,19 @@ export class LogSegments {
     };
   }
 
+  /** Empties the log: a new segment at `base` takes the place of all there are, which are set aside. */
+  reset(base: number, generation: number): { readonly segment: SegmentName; readonly removed: SegmentName[] } {
+    const { place, length } = this.list.active;
+    const fresh = this.#newSegment(base, generation, place + length);
+    const removed = this.list.removeFrom(0);
+    for (const segment of removed) this.writeback.setAside(segment, generation);
+    this.list.add(fresh);
+    return {
+      segment: { base: fresh.base, tag: fresh.tag },
+      removed: removed.map(({ base: old, tag }) => ({ base: old, tag })),
+    };
+  }
+
   /** Ends the active segment if it holds anything. */
   roll(generation: number): void {
     if (this.list.active.length > 0) this.#roll(generation);

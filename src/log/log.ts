@@ -84,13 +84,17 @@ export interface VerifyReport {
   readonly resealed: readonly number[];
 }
 
-export interface Log extends LogView {
+export interface Log extends Omit<LogView, 'logStart'> {
   readonly topic: string;
   readonly partition: number;
   /** UUID, 32 hex digits without dashes. */
   readonly topicId: string;
   readonly options: LogOptions;
   readonly recovery: RecoveryReport;
+  /** The first offset that readers see. */
+  readonly start: number;
+  /** Where what is kept begins: a batch boundary, at or below `start`. The log end if there is nothing. */
+  readonly physicalStart: number;
   readonly written: number;
   readonly durable: number;
   /** Raised by every truncation; completions of an older generation count for nothing. */
@@ -148,6 +152,14 @@ export interface Log extends LogView {
   appendReplicated(bytes: Buffer, start: number, end: number, maxEpoch: number): AppendedRange;
   /** Removes everything from `to` on. Refused (INVARIANT_BROKEN) below the high watermark. Journalled before any new byte is stored. */
   truncate(to: number): void;
+  /**
+   * Empties the log, whatever it holds: it starts and ends at `logStart` now, which may lie inside a batch; the next append
+   * brings that whole. What it says of epochs and members begins with what is given. For a replica that lacks what the others
+   * have deleted. Journalled before any file is touched.
+   * @param logStart at or above the high watermark, which moves there
+   * @param prevEpoch of the record before it; −1: not known
+   */
+  reset(logStart: number, prevEpoch: number, configuration: Configuration | undefined): void;
   /** Monotone. Wakes waiting reads. */
   advanceHighWatermark(to: number): void;
   /**

@@ -18,7 +18,7 @@
  */
 import { invariant, VarveError } from '../errors.js';
 import type { Configuration } from '../journal/configuration-history.js';
-import { encodeHardState, encodeTruncation, RecordType } from '../journal/journal-records.js';
+import { encodeHardState, encodeReset, encodeTruncation, RecordType } from '../journal/journal-records.js';
 import type { LogState } from '../journal/log-state.js';
 import type { EpochEnd, HardState } from '../raft/types.js';
 import type { TransactionResult } from '../record/transaction-marker.js';
@@ -207,6 +207,16 @@ export class PartitionLog implements Log, CommitTarget {
     return this.#hardState;
   }
 
+  get physicalStart(): number {
+    const { start, end } = this.#cursors;
+    const { list } = this.segments;
+    return start < end ? list.all[list.indexOf(start)]!.base : end;
+  }
+
+  baseOf(offset: number): number {
+    return this.#locator.baseOf(offset);
+  }
+
   epochAt(offset: number): number {
     return this.#cursors.epochs.epochAt(offset);
   }
@@ -278,6 +288,33 @@ export class PartitionLog implements Log, CommitTarget {
       this.committed();
     });
     this.#embedded.truncate(cut);
+    this.#reader.wakeAll();
+  }
+
+  reset(logStart: number, prevEpoch: number, configuration: Configuration | undefined): void {
+    this.#gate.checkAccepting();
+    const cursors = this.#cursors;
+    invariant(
+      logStart >= cursors.highWatermark && logStart >= cursors.start,
+      `${this.name}: reset to ${logStart}, below the high watermark ${cursors.highWatermark}`,
+    );
+    const epochs = prevEpoch < 0 ? [] : [{ epoch: prevEpoch, startOffset: Math.max(0, logStart - 1) }];
+    const configurations =
+      configuration === undefined ? [] : [[configuration.offset, configuration.value.toString('base64')] as const];
+    const { segment, removed } = withReserve(this.#host, () => this.segments.reset(logStart, cursors.generation + 1));
+    cursors.reset(logStart, epochs, configurations);
+    this.#tail.truncate(0);
+    cursors.advanceHighWatermark(logStart);
+    this.producers.reset(logStart);
+    const { generation } = cursors;
+    const rows = epochs.map(({ epoch, startOffset }) => [epoch, startOffset] as const);
+    const payload = encodeReset({ logStart, segment, removed, epochs: rows, configurations });
+    this.#journal.submit(RecordType.Reset, payload, (error) => {
+      if (error !== undefined || generation !== cursors.generation) return;
+      cursors.truncationDurable(logStart);
+      this.committed();
+    });
+    this.#embedded.truncate(0);
     this.#reader.wakeAll();
   }
 

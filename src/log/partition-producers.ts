@@ -114,7 +114,7 @@ export class PartitionProducers {
     const state = new ProducerState(now, snapshot?.entries);
     const aborted = new AbortedTransactions(disk, directory, segments, from, txnFiles);
     const known = Math.max(row.hwFloor, row.logStart, snapshot?.offset ?? 0);
-    const highWatermark = ground.replicated ? known : row.end;
+    const highWatermark = ground.replicated ? Math.min(known, row.end) : row.end;
     await replayBatches(disk, segments.all, from, row.end, (bytes, position) => {
       if (!hasProducerAt(bytes, position)) return;
       const transaction = state.apply(bytes, position);
@@ -154,6 +154,14 @@ export class PartitionProducers {
   truncate(offset: number): void {
     this.#state.truncate(offset);
     this.#aborted.truncate(offset);
+  }
+
+  /** The log was emptied: what the producers wrote is gone, and each of them may begin anywhere (KIP-360). */
+  reset(logStart: number): void {
+    this.#state.clear();
+    this.#aborted.truncate(0);
+    this.#emptyBelow = 0;
+    this.commit(logStart);
   }
 
   commit(highWatermark: number): void {

@@ -99,6 +99,15 @@ export class ProducerState {
     this.#transactions.sort((a, b) => a.firstOffset - b.firstOffset);
   }
 
+  /** Forgets everything; nothing of it can be undone. */
+  clear(): void {
+    this.#entries.clear();
+    this.#undo = [];
+    this.#undoHead = 0;
+    this.#transactions = [];
+    this.#ended = 0;
+  }
+
   /** Producers known. */
   get size(): number {
     return this.#entries.size;

@@ -33,6 +33,16 @@ export class Configurations {
     return this.#entries.some(({ configuration }) => isVoter(configuration, member));
   }
 
+  /** The last committed one. */
+  get committed(): LoggedConfiguration {
+    return this.#entries[0]!;
+  }
+
+  /** The log was emptied, and begins with this. */
+  reset(entry: LoggedConfiguration): void {
+    this.#entries = [entry];
+  }
+
   /** The first one above `offset`, if there is one. */
   firstFrom(offset: number): LoggedConfiguration | undefined {
     return this.#entries.find((entry) => entry.offset >= offset);

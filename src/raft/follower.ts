@@ -4,9 +4,19 @@
  */
 import type { Configurations } from './configurations.js';
 import type { Cursors } from './cursors.js';
-import { Following, planAppend } from './following.js';
+import { Following, fits, planAppend } from './following.js';
 import { invariant } from './invariant.js';
-import type { AppendReply, AppendRequest, Heartbeat, LogView, LogWrite, Member, Message, Sender } from './types.js';
+import type {
+  AppendReply,
+  AppendRequest,
+  Heartbeat,
+  LogView,
+  LogWrite,
+  Member,
+  Message,
+  ResetRequest,
+  Sender,
+} from './types.js';
 
 export interface FollowerHost {
   readonly self: Sender;
@@ -69,6 +79,24 @@ export class Follower {
     const { self } = this.#host;
     const { from, round } = message;
     this.#host.send({ type: 'heartbeat-reply', from: self, to: from, term: this.#host.term(), round });
+  }
+
+  /** The leader has deleted what comes next for us. A log that reaches its log start all the same is left as it is. */
+  onReset(message: ResetRequest): void {
+    const { log, cursors, configurations } = this.#host;
+    const { from, logStart, prevEpoch, configuration } = message;
+    const isHeld = fits(log, this.#host.highWatermark(), { start: logStart, prevEpoch });
+    if (!isHeld) {
+      // What we hold above our high watermark is another history; below it, it is what the leader has deleted.
+      cursors.truncate(logStart);
+      configurations.reset(configuration);
+      this.#host.write({ type: 'reset', logStart, prevEpoch, configuration });
+    }
+    this.#following.verified = Math.max(this.#following.verified, logStart);
+    this.#committed = Math.max(this.#committed, logStart);
+    if (!isHeld) return;
+    this.advance();
+    this.#acknowledge(from);
   }
 
   /** The log reported progress. */

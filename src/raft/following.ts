@@ -68,6 +68,9 @@ export function planAppend(log: LogView, highWatermark: number, message: AppendR
   if (!fits(log, highWatermark, message)) return { fits: false, hint: log.endForEpoch(message.prevEpoch) };
   for (const batch of message.batches) {
     // What retention has deleted here was committed, so it was the same.
+    if (batch.end <= log.start) continue;
+    // A log that was emptied at its start ends inside this batch. Whoever holds any, holds whole ones.
+    if (batch.start < log.start && log.start === log.end) return { fits: true, truncateTo: -1, from: batch.start };
     if (batch.start < log.start) continue;
     const present =
       batch.end <= log.end && log.epochAt(batch.start) === batch.epoch && log.epochAt(batch.end - 1) === batch.epoch;
@@ -82,7 +85,12 @@ export function planAppend(log: LogView, highWatermark: number, message: AppendR
   return { fits: true, truncateTo: -1, from: -1 };
 }
 
-function fits(log: LogView, highWatermark: number, { start, prevEpoch }: AppendRequest): boolean {
+/** Our log holds the record before `start`, and it is the leader's. */
+export function fits(
+  log: LogView,
+  highWatermark: number,
+  { start, prevEpoch }: Pick<AppendRequest, 'start' | 'prevEpoch'>,
+): boolean {
   if (start > log.end) return false;
   if (start > highWatermark) return log.epochAt(start - 1) === prevEpoch;
   // Every leader holds what is committed (leader completeness), so this fits; the epochs can only confirm it.

@@ -3,6 +3,7 @@
  *
  *   probe      the point where the logs agree is not known: one empty append at a time, at `next`
  *   replicate  it is: appends are pipelined, `next` runs ahead of the acknowledgements
+ *   reset      it lacks what retention has deleted here: told to go on at our log start
  *
  *        match ≤ … in flight … ≤ next ≤ log end
  *
@@ -67,7 +68,7 @@ export class Progress {
   readonly member: Member;
   readonly inflight: Inflight;
   readonly #countBy: 'durable' | 'written';
-  state: 'probe' | 'replicate' = 'probe';
+  state: PeerStatus['state'] = 'probe';
   next: number;
   /** The process that what follows was heard from; '' while unknown. */
   incarnation = '';
@@ -77,7 +78,7 @@ export class Progress {
   durable = 0;
   /** The follower's truncation generation; −1 while unknown. */
   generation = -1;
-  /** State probe: the one probe is on its way. */
+  /** States probe and reset: the one message is on its way. */
   probeSent = false;
   /** The last round of read index that it answered. */
   readRound = 0;
@@ -87,7 +88,6 @@ export class Progress {
   acknowledged = false;
   /** The high watermark it was last told. */
   sentHighWatermark = 0;
-  behindLogStart = false;
   /** An append did not fit: one at a time until the follower stores one, or a full disk would be sent the same for ever. */
   cautious = false;
 
@@ -110,10 +110,10 @@ export class Progress {
     this.inflight.clear();
   }
 
-  becomeReplicate(): void {
+  /** @param next a batch boundary at or below what is known to match */
+  becomeReplicate(next: number): void {
     this.state = 'replicate';
-    this.next = Math.max(this.next, this.match);
-    this.behindLogStart = false;
+    this.next = next;
     this.inflight.clear();
   }
 
@@ -140,6 +140,11 @@ export class Progress {
     this.generation = -1;
     this.sentHighWatermark = 0;
     this.becomeProbe(this.next);
+  }
+
+  becomeReset(next: number): void {
+    this.becomeProbe(next);
+    this.state = 'reset';
   }
 
   sent(end: number, bytes: number): void {
@@ -177,7 +182,6 @@ export class Progress {
       durable: this.durable,
       inflightMessages: this.inflight.messages,
       inflightBytes: this.inflight.bytes,
-      behindLogStart: this.behindLogStart,
     };
   }
 }

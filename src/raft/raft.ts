@@ -296,6 +296,7 @@ export class Raft {
     switch (message.type) {
       case 'append':
       case 'heartbeat':
+      case 'reset':
       case 'timeout-now':
         return true;
       case 'pre-vote':
@@ -329,6 +330,7 @@ export class Raft {
         break;
       case 'append':
       case 'heartbeat':
+      case 'reset':
         this.#becomeFollower(message.term, message.from);
         return true;
       default:
@@ -350,6 +352,7 @@ export class Raft {
         this.#follower.reject(message);
         break;
       case 'heartbeat':
+      case 'reset':
         this.#outbox.send({ ...reply, type: 'heartbeat-reply', round: 0 });
         break;
       default:
@@ -380,6 +383,10 @@ export class Raft {
         break;
       case 'heartbeat-reply':
         this.#leadership?.onHeartbeatReply(message);
+        break;
+      case 'reset':
+        this.#follow(message.from);
+        this.#follower.onReset(message);
         break;
       case 'timeout-now':
         this.#onTimeoutNow(message);

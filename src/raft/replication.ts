@@ -8,6 +8,7 @@
  *   last append lost                an empty append at `next` does not fit: the same
  *   acknowledgement lost            that empty append is answered with the cursors
  *   rejection lost                  either of the above rejects again
+ *   reset or its answer lost        the reset is repeated
  *   high watermark lost             every heartbeat carries it
  */
 import { invariant } from './invariant.js';
@@ -153,7 +154,7 @@ export class Replication {
       this.#onRejection(peer, reply);
     } else if (current) {
       peer.acknowledged = true;
-      if (peer.state === 'probe') peer.becomeReplicate();
+      if (peer.state !== 'replicate') peer.becomeReplicate(this.#boundary(Math.max(peer.next, peer.match)));
     }
   }
 
@@ -164,8 +165,10 @@ export class Replication {
     peer.readRound = Math.max(peer.readRound, reply.round);
     const quiet = !peer.acknowledged;
     peer.acknowledged = false;
-    if (peer.state === 'probe') {
+    if (peer.state !== 'replicate') {
       peer.probeSent = false;
+      this.#fill(peer);
+    } else if (peer.next < this.#host.log.start) {
       this.#fill(peer);
     } else if (quiet && this.#lacksAnswer(peer)) {
       this.#append(peer, peer.next, 0);
@@ -208,26 +211,30 @@ export class Replication {
   #onRejection(peer: Progress, reply: AppendReply): void {
     const { log } = this.#host;
     const { rejectedStart: rejected, hint } = reply;
+    if (peer.state === 'reset') return;
     // An answer to something else than the outstanding probe is late; so is one below what is known to match.
     if (peer.state === 'probe' ? rejected !== peer.next : rejected <= peer.match || rejected > peer.next) return;
     if (peer.state === 'replicate') peer.cautious = true;
     if (rejected <= log.start) {
-      // The follower lacks what retention has deleted here. Probing goes on at heartbeat pace.
-      peer.becomeProbe(log.start);
-      peer.probeSent = true;
-      peer.behindLogStart = true;
+      peer.becomeReset(log.start);
       return;
     }
     const ours = log.endForEpoch(hint.epoch);
     let next = ours.epoch === hint.epoch ? Math.min(ours.end, hint.end) : ours.end;
     // Must go down, or the search would never end; with an honest hint it does by itself.
     if (next >= rejected) next = log.endForEpoch(log.epochAt(rejected - 1) - 1).end;
-    peer.becomeProbe(Math.max(next, log.start));
+    peer.becomeProbe(this.#boundary(Math.max(next, log.start)));
   }
 
   #fill(peer: Progress): void {
     const { log } = this.#host;
     if (peer.next < log.start) peer.becomeProbe(log.start);
+    if (peer.state === 'reset') {
+      if (peer.probeSent) return;
+      peer.probeSent = true;
+      this.#reset(peer);
+      return;
+    }
     if (peer.state === 'probe') {
       if (peer.probeSent) return;
       peer.probeSent = true;
@@ -246,6 +253,27 @@ export class Replication {
     // is in flight, its acknowledgement comes by here again.
     const told = Math.min(this.#host.highWatermark(), peer.match);
     if (peer.inflight.messages === 0 && peer.sentHighWatermark < told) this.#heartbeat(peer);
+  }
+
+  /** A follower that was emptied at its log start ends inside a batch: that batch goes out as a whole. */
+  #boundary(offset: number): number {
+    const { log } = this.#host;
+    return offset > log.start && offset < log.end ? log.baseOf(offset) : offset;
+  }
+
+  #reset(peer: Progress): void {
+    const { self, term, log, configurations } = this.#host;
+    const { logStart } = log;
+    const { offset, configuration } = configurations.committed;
+    this.#host.send({
+      type: 'reset',
+      from: self,
+      to: peer.member,
+      term,
+      logStart,
+      prevEpoch: log.epochAt(logStart - 1),
+      configuration: { offset: Math.min(offset, logStart - 1), configuration },
+    });
   }
 
   /** [start, peer.next) */

@@ -61,8 +61,13 @@ export interface EpochEnd {
  * `Raft.logProgress`.
  */
 export interface LogView {
-  /** First offset still present: the base of the first batch that is kept. Never above the high watermark. */
+  /**
+   * Base of the first batch that is kept: where appends to others may begin. At or below the log start; of a log that is
+   * empty, its end.
+   */
   readonly start: number;
+  /** The first offset that readers see; it may lie inside the batch at `start`. */
+  readonly logStart: number;
   /** Log end offset. */
   readonly end: number;
   /** Epoch of the last record; −1 when the log is empty and nothing is known of what preceded it. */
@@ -70,6 +75,8 @@ export interface LogView {
   /** Epoch of the record at `offset` (start − 1 ≤ offset < end); −1 if unknown. */
   epochAt(offset: number): number;
   endForEpoch(epoch: number): EpochEnd;
+  /** The base of the batch that holds `offset` (start ≤ offset < end). */
+  baseOf(offset: number): number;
   /** Whole batches from `start` (a batch boundary), at most `maxBytes` of them but at least one if there is one. */
   span(start: number, maxBytes: number): { readonly end: number; readonly bytes: number };
 }
@@ -146,17 +153,48 @@ export interface HeartbeatReply extends MessageBase {
   readonly round: number;
 }
 
+/**
+ * The follower needs records that retention has deleted: its log is to be emptied and to go on at the leader's log start. No
+ * record travels with it; what lies below is committed, deleted everywhere, and nobody's any more.
+ */
+export interface ResetRequest extends MessageBase {
+  readonly type: 'reset';
+  readonly logStart: number;
+  /** Of the record logStart − 1; −1 if unknown. */
+  readonly prevEpoch: number;
+  /** The last one that is committed; its offset is below logStart here, wherever it stands in the leader's log. */
+  readonly configuration: LoggedConfiguration;
+}
+
 /** The leader hands over: campaign at once, whatever the clock says. */
 export interface TimeoutNow extends MessageBase {
   readonly type: 'timeout-now';
 }
 
-export type Message = VoteRequest | VoteReply | AppendRequest | AppendReply | Heartbeat | HeartbeatReply | TimeoutNow;
+export type Message =
+  | ResetRequest
+  | VoteRequest
+  | VoteReply
+  | AppendRequest
+  | AppendReply
+  | Heartbeat
+  | HeartbeatReply
+  | TimeoutNow;
 
 /** A change to the log that the driver makes at once, in order, before it gives the core anything else. */
 export type LogWrite =
   /** Remove everything from `to` on (a batch boundary, never below the high watermark). */
   | { readonly type: 'truncate'; readonly to: number }
+  /**
+   * Empty the log, whatever it holds: it starts and ends at `logStart` now, inside a batch perhaps. What it says of epochs and
+   * configurations begins with the ones given. An append may follow whose first batch begins below that.
+   */
+  | {
+      readonly type: 'reset';
+      readonly logStart: number;
+      readonly prevEpoch: number;
+      readonly configuration: LoggedConfiguration;
+    }
   /** Store the batches of `message` whose start ≥ `from`. */
   | { readonly type: 'append'; readonly message: AppendRequest; readonly from: number }
   /** This node became leader: append the leader-change control batch of `epoch` before anything else. */
@@ -216,7 +254,7 @@ export interface PeerStatus {
   readonly id: NodeId;
   readonly directory: DirectoryId;
   readonly voter: boolean;
-  readonly state: 'probe' | 'replicate';
+  readonly state: 'probe' | 'replicate' | 'reset';
   /** Where the next append begins. */
   readonly next: number;
   /** The follower's cursors as it last told them, 0 while unknown. */
@@ -224,8 +262,6 @@ export interface PeerStatus {
   readonly durable: number;
   readonly inflightMessages: number;
   readonly inflightBytes: number;
-  /** The follower needs records that this log no longer has. */
-  readonly behindLogStart: boolean;
 }
 
 export interface RaftOptions {

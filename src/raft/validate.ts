@@ -66,6 +66,9 @@ export function malformed(message: Message): string | undefined {
   }
   if (message.term < 1) return `${message.type}: term ${message.term} is below 1`;
   if (message.type === 'append') return malformedAppend(message);
+  if (message.type === 'reset' && message.configuration.offset >= message.logStart) {
+    return `reset: the configuration stands at ${message.configuration.offset}, not below log start ${message.logStart}`;
+  }
   if (message.type === 'append-reply' && message.durable > message.written) {
     return `append-reply: durable ${message.durable} is above written ${message.written}`;
   }

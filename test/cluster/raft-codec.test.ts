@@ -59,6 +59,18 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     term,
     round: fc.nat(),
   }),
+  fc.record({
+    type: fc.constant('reset' as const),
+    from: fc.constant(FROM),
+    to: fc.constant(TO),
+    term,
+    logStart: fc.integer({ min: 2 ** 40, max: 2 ** 48 }),
+    prevEpoch: fc.integer({ min: -1, max: 2 ** 31 - 1 }),
+    configuration: fc.record({
+      offset: fc.integer({ min: -1, max: 2 ** 39 }),
+      configuration: fc.constant(votersOf(1, 2)),
+    }),
+  }),
   fc.record({ type: fc.constant('timeout-now' as const), from: fc.constant(FROM), to: fc.constant(TO), term }),
 );
 
@@ -85,7 +97,8 @@ describe('Raft messages', () => {
   test('come out as they went in', () => {
     fc.assert(
       fc.property(message, (original) => {
-        expect(unpackMessage(packMessage(original), FROM, TO, NONE)).toEqual(original);
+        const body = original.type === 'reset' ? encodeConfiguration(original.configuration.configuration) : NONE;
+        expect(unpackMessage(packMessage(original), FROM, TO, body)).toEqual(original);
       }),
     );
   });
@@ -122,7 +135,7 @@ describe('Raft messages', () => {
         try {
           unpackMessage(packed, FROM, TO, Buffer.from(bytes));
         } catch (error) {
-          expect((error as { code: string }).code).toMatch(/^(PROTOCOL_ERROR|CORRUPT_BATCH)$/);
+          expect((error as { code: string }).code).toMatch(/^(PROTOCOL_ERROR|CORRUPT_BATCH|CORRUPT_LOG)$/);
         }
       }),
     );

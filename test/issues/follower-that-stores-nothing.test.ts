@@ -11,10 +11,12 @@ import { member, sender, votersOf } from '../raft/members.js';
 /** Ten records of epoch 1, each a batch of its own. */
 const log: LogView = {
   start: 0,
+  logStart: 0,
   end: 10,
   lastEpoch: 1,
   epochAt: (offset) => (offset < 0 ? -1 : 1),
   endForEpoch: (epoch) => (epoch < 1 ? { epoch: -1, end: 0 } : { epoch: 1, end: 10 }),
+  baseOf: (offset) => offset,
   span: (start) => ({ end: start + 1, bytes: 100 }),
 };
 

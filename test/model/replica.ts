@@ -36,7 +36,7 @@ export interface Found {
 }
 
 type State = { readonly term: number; readonly vote: number };
-type Change = State | { readonly batch: Batch } | { readonly truncateTo: number };
+type Change = State | { readonly batch: Batch } | { readonly truncateTo: number } | { readonly resetTo: number };
 type Image = State & { readonly log: readonly Batch[] };
 
 export class Replica {
@@ -45,9 +45,13 @@ export class Replica {
   #disk: Image = { log: [], term: 0, vote: 0 };
   #stream: Change[] = [];
   log: readonly Batch[] = [];
+  /** The first record that is not deleted; it may lie inside a batch. */
   start = 0;
-  /** The last configuration that retention has deleted from the log. */
+  /** What retention has deleted of the log, on disk as well: deletion is at once. */
+  #deletedTo = 0;
+  /** The last configuration, and the last epoch, that the log had before its start. */
   #deletedConfiguration: Configuration | undefined;
+  #deletedEpoch = -1;
   term = 0;
   vote = 0;
   highWatermark = 0;
@@ -68,7 +72,7 @@ export class Replica {
   }
 
   get lastEpoch(): number {
-    return this.log.at(-1)?.epoch ?? -1;
+    return this.log.at(-1)?.epoch ?? this.#deletedEpoch;
   }
 
   get diskState(): State {
@@ -113,10 +117,22 @@ export class Replica {
   /** Retention. */
   deleteBefore(to: number): void {
     this.start = Math.max(this.start, to);
-    const deleted = this.log.findLast((batch) => batch.start < to && batch.configuration);
-    this.#deletedConfiguration = deleted?.configuration ?? this.#deletedConfiguration;
-    this.log = this.log.filter((batch) => batch.start >= to);
-    this.#disk = { ...this.#disk, log: this.#disk.log.filter((batch) => batch.start >= to) };
+    this.#deletedTo = this.start;
+    const deleted = this.log.filter((batch) => batch.end <= to);
+    const configuration = deleted.findLast((batch) => batch.configuration)?.configuration;
+    this.#deletedConfiguration = configuration ?? this.#deletedConfiguration;
+    this.#deletedEpoch = deleted.at(-1)?.epoch ?? this.#deletedEpoch;
+    this.log = this.log.filter((batch) => batch.end > to);
+    this.#disk = { ...this.#disk, log: this.#disk.log.filter((batch) => batch.end > to) };
+  }
+
+  /** It is told to go on where the others begin. */
+  reset(to: number, lastEpoch: number, configuration: Configuration | undefined): void {
+    this.log = [];
+    this.start = to;
+    this.#deletedEpoch = lastEpoch;
+    this.#deletedConfiguration = configuration;
+    this.#stream.push({ resetTo: to });
   }
 
   // ---- the disk ----
@@ -139,7 +155,8 @@ export class Replica {
   #apply(image: Image, change: Change): Image {
     if ('vote' in change) return { ...change, log: image.log };
     if ('truncateTo' in change) return { ...image, log: image.log.filter((batch) => batch.end <= change.truncateTo) };
-    return change.batch.start < this.start ? image : { ...image, log: [...image.log, change.batch] };
+    if ('resetTo' in change) return { ...image, log: [] };
+    return change.batch.end <= this.#deletedTo ? image : { ...image, log: [...image.log, change.batch] };
   }
 
   /** After kill -9 the page cache has all of the log, and of the hard states any prefix came to the journal. */
@@ -172,6 +189,8 @@ export class Replica {
     this.met.clear();
     this.mustForget = false;
     this.told = undefined;
+    this.start = found.start;
+    if (this.log.length === 0) this.#deletedEpoch = found.lastEpoch;
     this.deleteBefore(found.start);
     return true;
   }

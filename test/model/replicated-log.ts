@@ -16,6 +16,8 @@ export type Step = { readonly node: NodeId } & (
   | { readonly did: 'decide' | 'decided'; readonly term: number; readonly vote: number }
   | { readonly did: 'append'; readonly batch: Batch }
   | { readonly did: 'truncate' | 'delete'; readonly to: number }
+  /** The log is emptied and goes on here: what it lacks is deleted everywhere. */
+  | { readonly did: 'reset'; readonly to: number; readonly lastEpoch: number; readonly configuration?: Configuration }
   /** The log is on disk up to here. */
   | { readonly did: 'durable'; readonly end: number }
   /** A granted vote leaves. */
@@ -112,6 +114,12 @@ export class ReplicatedLogModel {
         permit(step.to <= replica.highWatermark, 'only what is committed may be deleted');
         replica.deleteBefore(step.to);
         break;
+      case 'reset':
+        permit(!replica.leads, 'a leader never empties its log');
+        permit(step.to >= replica.highWatermark, `its high watermark is ${replica.highWatermark}`);
+        permit(step.to <= this.committedEnd, `only ${this.committedEnd} was ever committed`);
+        replica.reset(step.to, step.lastEpoch, step.configuration);
+        break;
       case 'durable':
         replica.durableTo(step.end);
         break;
@@ -160,7 +168,9 @@ export class ReplicatedLogModel {
 
   #append(replica: Replica, batch: Batch, permit: Permit): void {
     const last = replica.log.at(-1);
-    permit(batch.start === replica.end && batch.end > batch.start, `the log ends at ${replica.end}`);
+    // An empty log may end inside the batch that comes.
+    const holdsEnd = last === undefined && batch.start < replica.end && batch.end > replica.end;
+    permit((batch.start === replica.end && batch.end > batch.start) || holdsEnd, `the log ends at ${replica.end}`);
     permit(batch.epoch >= replica.lastEpoch, 'epochs never go back');
     const previous = last === undefined ? '' : keyOf(last);
     const stored = this.#stored.get(keyOf(batch));

@@ -7,7 +7,7 @@ import { MemoryStore } from './memory-store.js';
 /** One batch per entry: [epoch, records]. */
 function logOf(start: number, ...batches: [epoch: number, records: number][]): MemoryStore {
   const store = new MemoryStore();
-  store.start = start;
+  store.reset(start, -1, { offset: -1, configuration: store.founding });
   for (const [epoch, records] of batches) {
     store.append({ start: store.end, end: store.end + records, epoch, bytes: 10, value: 0 });
   }

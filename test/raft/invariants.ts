@@ -29,6 +29,8 @@ export class Referee {
   /** Every batch that was ever committed, in order. */
   readonly committed: StoredBatch[] = [];
   readonly #committedAt = new Map<number, StoredBatch>();
+  /** Batch → term of the leader that committed it. */
+  readonly #committedIn = new Map<number, number>();
 
   constructor(stores: ReadonlyMap<number, Holder>, countBy: 'durable' | 'written') {
     this.#stores = stores;
@@ -67,8 +69,9 @@ export class Referee {
     assert(other === undefined || other === who, `election safety: ${other} and ${who} both lead term ${term}`);
     this.#leaders.set(term, who);
     const { store } = this.#stores.get(node)!;
-    const last = this.committed.at(-1);
-    if (last === undefined || last.end <= store.start) return;
+    // Of what was committed in earlier terms: a slow candidate may still win a term that others have left behind.
+    const last = this.committed.findLast(({ start }) => this.#committedIn.get(start)! < term);
+    if (last === undefined || last.end <= store.logStart) return;
     assert(
       store.batches.some((batch) => same(batch, last)),
       `leader completeness: node ${node} leads term ${term} without the committed batch at ${last.start}`,
@@ -95,6 +98,7 @@ export class Referee {
       assert.equal(batch.start, this.committedEnd);
       this.committed.push(batch);
       this.#committedAt.set(batch.start, batch);
+      this.#committedIn.set(batch.start, term);
       if (batch.end === to) this.#checkCommit(node, term, batch, leads);
     }
   }
@@ -119,8 +123,17 @@ export class Referee {
     // Who the voters are is on disk in every mode.
     const fromDisk = this.#countBy === 'durable' || last.configuration !== undefined;
     const batches = fromDisk ? holder.store.image.batches : holder.store.batches;
+    if (holder.store.logStart >= last.end) return true;
     const held = batches.findLast((batch) => batch.start <= last.start);
     return held !== undefined && same(held, last);
+  }
+
+  /** A log is emptied only below what is committed, which others still hold. */
+  reset(node: number, logStart: number): void {
+    assert(
+      logStart <= this.committedEnd,
+      `node ${node} is reset to ${logStart}, beyond the committed ${this.committedEnd}`,
+    );
   }
 
   /** The disk of this node is about to be replaced. */

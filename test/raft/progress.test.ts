@@ -22,7 +22,7 @@ function reply(written: number, durable: number, generation = 0): AppendReply {
 
 function replicating(next: number): Progress {
   const peer = new Progress(member(2), next, 'durable', LIMITS);
-  peer.becomeReplicate();
+  peer.becomeReplicate(next);
   return peer;
 }
 

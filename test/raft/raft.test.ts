@@ -80,6 +80,7 @@ describe('a core at start', () => {
 
   it('takes what lies before the log start as committed', () => {
     const store = storeOf(1, 1, 1);
+    store.highWatermark = 2;
     store.deleteBefore(2);
     const raft = coreOf(store);
     expect(raft.highWatermark).toBe(2);

@@ -11,7 +11,8 @@
  * Commands (one block each, blocks end with an empty line):
  *   cluster 3 [spare=2] [count=written] [disk=manual]    nodes 1..n, empty, not started; spare ones are no members;
  *     [messages=8] [bytes=1000] [append=1000]                limits of what is in flight
- *   node 2 [term=4] [vote=1] [log=1,1,4] [hw=2] [random=0.5]   what node 2 finds at start; log: one record per epoch named
+ *   node 2 [term=4] [vote=1] [log=1,1,4] [hw=2] [random=0.5]   what node 2 finds at start; log: one record per epoch named,
+ *     [start=3]                                              2×3: a batch of 3 records; start: its log start
  *   start [2]                                                  starts one node, or all
  *   elect 1                                                    lets node 1 win an election and settles; one line of trace
  *   tick 1 [n]                                                 n ticks
@@ -21,6 +22,7 @@
  *   settle                                                     delivers (and syncs) until nothing moves
  *   isolate 1 / cut 2->1 / heal                                what 1 sends and gets is lost / what 2 sends to 1 / no longer
  *   propose 1 [records] [bytes]                                the leader appends a batch
+ *   delete 1 5                                                 retention: node 1's log starts at 5 now
  *   sync 2 [n] [late]                                          the disk takes n changes; `late` keeps the report back
  *   report 2                                                   delivers the oldest report that was kept back, as it was
  *   crash 1 / restart 1                                        power cut; start from the disk
@@ -126,6 +128,7 @@ class ScriptCluster {
       this.#cut.clear();
     },
     propose: ([id, records = '1', bytes = '10']) => this.#propose(this.#node(id), Number(records), Number(bytes)),
+    delete: ([id, to]) => this.#node(id).store.deleteBefore(Number(to)),
     sync: ([id, ...rest]) => this.#sync(this.#node(id), rest.includes('late'), Number(rest[0])),
     report: ([id]) => this.#report(this.#node(id)),
     wipe: ([id]) => this.#wipe(this.#node(id)),
@@ -192,11 +195,14 @@ class ScriptCluster {
     const { store } = node;
     node.random = Number(settings.get('random') ?? 0);
     store.image.state = { term: Number(settings.get('term') ?? 0), vote: Number(settings.get('vote') ?? 0) };
-    for (const [start, epoch] of (settings.get('log') ?? '').split(',').filter(Boolean).map(Number).entries()) {
-      store.append({ start, end: start + 1, epoch, bytes: 10, value: start * 100 + epoch });
+    for (const entry of (settings.get('log') ?? '').split(',').filter(Boolean)) {
+      const [epoch = 0, records = 1] = entry.split('×').map(Number);
+      const start = store.end;
+      store.append({ start, end: start + records, epoch, bytes: 10, value: start * 100 + epoch });
     }
-    store.sync(store.pending.length);
     store.highWatermark = Number(settings.get('hw') ?? 0);
+    store.deleteBefore(Number(settings.get('start') ?? 0));
+    store.sync(store.pending.length);
     store.floor = store.highWatermark;
   }
 
@@ -329,6 +335,9 @@ class ScriptCluster {
       if (write.type === 'truncate') {
         this.#trace.push(`${id} truncates to ${write.to}`);
         store.truncate(write.to);
+      } else if (write.type === 'reset') {
+        this.#trace.push(`${id} resets to ${write.logStart}`);
+        store.reset(write.logStart, write.prevEpoch, write.configuration);
       } else if (write.type === 'leader-change') {
         const start = store.end;
         this.#trace.push(`${id} writes leader-change epoch ${write.epoch} at ${start}`);
@@ -383,16 +392,17 @@ class ScriptCluster {
       const epochs = store.batches.map((batch) =>
         batch.end - batch.start > 1 ? `${batch.epoch}×${batch.end - batch.start}` : batch.epoch,
       );
+      const from = store.logStart > 0 ? `from ${store.logStart} ` : '';
       const who = raft === undefined ? 'down' : `${raft.role} term ${raft.term} leader ${raft.leader}`;
       this.#trace.push(
         `${id} ${who} high watermark ${raft?.highWatermark ?? store.floor} written ${written} durable ${durable}` +
-          `${generation > 0 ? ` generation ${generation}` : ''} log ${epochs.join(',') || 'empty'}` +
+          `${generation > 0 ? ` generation ${generation}` : ''} log ${from}${epochs.join(',') || 'empty'}` +
           `${(raft?.membership.offset ?? -1) < 0 ? '' : ` members ${describeConfiguration(raft!.membership.configuration)}`}`,
       );
       for (const peer of raft?.peers() ?? []) {
         this.#trace.push(
           `  ${peer.voter ? 'peer' : 'learner'} ${peer.id} ${peer.state} next ${peer.next} written ${peer.written} durable ${peer.durable} ` +
-            `in flight ${peer.inflightMessages} of ${peer.inflightBytes} bytes${peer.behindLogStart ? ' behind log start' : ''}`,
+            `in flight ${peer.inflightMessages} of ${peer.inflightBytes} bytes`,
         );
       }
     }
@@ -423,6 +433,8 @@ function describe(message: Message): string {
       return `${head} hw ${message.highWatermark}${message.round > 0 ? ` round ${message.round}` : ''}`;
     case 'heartbeat-reply':
       return `${head}${message.round > 0 ? ` round ${message.round}` : ''}`;
+    case 'reset':
+      return `${head} log start ${message.logStart} prev ${message.prevEpoch}`;
     case 'timeout-now':
       return head;
   }

@@ -161,6 +161,7 @@ export class Simulation {
     promotions: 0,
     wipes: 0,
     transfers: 0,
+    resets: 0,
     reads: 0,
   };
   /** What was committed when each read was asked for. */
@@ -262,7 +263,6 @@ export class Simulation {
   }
 
   #wipe(node: Node): void {
-    if (this.#nodes.some(({ store }) => store.start > 0)) return;
     for (const { raft, store } of this.#nodes) {
       const entries = [...store.configurations, ...(raft === undefined ? [] : [raft.membership])];
       for (const { configuration, offset } of entries.slice(-3)) {
@@ -300,17 +300,14 @@ export class Simulation {
       this.#sides.clear();
       this.#log('heal');
     }
-    const newcomers = this.#nodes.some(
-      ({ directory, id }) => id > this.#founding.voters.length || directory !== `d${id}`,
-    );
-    if (this.#prng.chance(this.#weather.retention) && !newcomers) {
-      // Only what every disk holds: there is no way back for a follower behind the log start yet.
-      const everywhere = Math.min(...this.#nodes.map((node) => node.store.floor));
+    if (this.#prng.chance(this.#weather.retention)) {
       const node = this.#prng.pick(this.#nodes);
-      const batches = node.store.batches.filter((batch) => batch.start > 0 && batch.start <= everywhere);
-      if (node.raft === undefined || batches.length === 0) return;
-      node.store.deleteBefore(this.#prng.pick(batches).start);
-      this.#observe(node, { did: 'delete', to: node.store.start });
+      const { raft, store } = node;
+      const deletable = store.highWatermark - store.logStart;
+      if (raft === undefined || deletable <= 0) return;
+      // Also inside a batch, which then stays as a whole.
+      store.deleteBefore(store.logStart + 1 + this.#prng.below(deletable));
+      this.#observe(node, { did: 'delete', to: store.logStart });
     }
   }
 
@@ -423,8 +420,8 @@ export class Simulation {
       this.#observe(node, { did: 'durable', end: store.progress.durable });
       this.#call(node, (raft) => raft.hardStateDurable(state));
     };
-    const { start, end, lastEpoch } = store;
-    const found = { ...store.image.state, start, end, lastEpoch, highWatermark: store.floor };
+    const { logStart, end, lastEpoch } = store;
+    const found = { ...store.image.state, start: logStart, end, lastEpoch, highWatermark: store.floor };
     this.#observe(node, { did: 'start', ...found });
     const options: RaftOptions = {
       self: { id: node.id, directory: node.directory, incarnation: `${node.incarnation}` },
@@ -476,7 +473,16 @@ export class Simulation {
     if (isLeader) this.#observe(node, { did: 'lead', term: raft.term });
     else if (ready.leadership !== undefined) this.#observe(node, { did: 'resign' });
     for (const write of ready.writes) {
-      if (write.type === 'truncate') {
+      if (write.type === 'reset') {
+        this.happened.resets++;
+        this.#log(`reset ${node.id} from ${store.end} to ${write.logStart}`);
+        this.#referee.reset(node.id, write.logStart);
+        const { logStart: to, prevEpoch: lastEpoch } = write;
+        const { offset, configuration } = write.configuration;
+        const known = offset < 0 ? {} : { configuration: configurationOf(configuration) };
+        this.#observe(node, { did: 'reset', to, lastEpoch, ...known });
+        store.reset(write.logStart, write.prevEpoch, write.configuration);
+      } else if (write.type === 'truncate') {
         this.happened.truncations++;
         this.#observe(node, { did: 'truncate', to: write.to });
         this.#log(`truncate ${node.id} from ${store.end} to ${write.to}`);
