@@ -7,6 +7,7 @@ import type { Prng } from '../raft/prng.js';
 import { EventKind, type EventLoop } from './event-loop.js';
 import { FAST_DISK, SLOW_DISK } from './sim-machine.js';
 import { type SimNetwork, SLOW_LINK } from './sim-network.js';
+import type { SimHistory } from './sim-history.js';
 import type { SimNode } from './sim-node.js';
 import type { Choose } from './twin-file.js';
 
@@ -28,6 +29,25 @@ export const FAULTS = [
 export type Fault = (typeof FAULTS)[number];
 export type FaultCounts = Record<Fault, number>;
 
+const POWER: readonly Fault[] = ['power-cut', 'power-cut-of-all', 'disk-error'];
+
+/** What the history calls them. */
+const NAMES = {
+  kill: 'kill',
+  'power-cut': 'power-cut',
+  'power-cut-of-all': 'power-cut',
+  stop: 'other',
+  pause: 'pause',
+  partition: 'network',
+  'one-way-cut': 'network',
+  'slow-link': 'network',
+  reset: 'network',
+  'slow-disk': 'other',
+  'disk-error': 'other',
+  'disk-full': 'disk-full',
+  'clock-jump': 'clock',
+} as const satisfies Record<Fault, string>;
+
 export interface ClusterFaultsParts {
   readonly loop: EventLoop;
   readonly random: Prng;
@@ -36,16 +56,21 @@ export interface ClusterFaultsParts {
   /** Mean time between two faults; 0: none. */
   readonly everyMs: number;
   readonly note: (line: string) => void;
+  readonly history: SimHistory;
+  /** False: what is only in memory stays there, since replicas under a relaxed flush do not know yet that they forgot. */
+  readonly withPowerCuts: boolean;
 }
 
 export class ClusterFaults {
   readonly #parts: ClusterFaultsParts;
   readonly #latched = new Set<SimNode>();
+  readonly #kinds: readonly Fault[];
   #isOver = false;
   readonly counts = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as FaultCounts;
 
   constructor(parts: ClusterFaultsParts) {
     this.#parts = parts;
+    this.#kinds = FAULTS.filter((fault) => parts.withPowerCuts || !POWER.includes(fault));
   }
 
   begin(): void {
@@ -53,7 +78,7 @@ export class ClusterFaults {
     if (everyMs === 0) return;
     this.#after(-Math.log(1 - random.next()) * everyMs, () => {
       if (this.#isOver) return;
-      const fault = random.pick(FAULTS);
+      const fault = random.pick(this.#kinds);
       this.counts[fault]++;
       this.#strike(fault);
       this.begin();
@@ -63,7 +88,8 @@ export class ClusterFaults {
   /** Nothing new goes wrong, and everything that is wrong is mended. */
   heal(): void {
     this.#isOver = true;
-    const { network, nodes } = this.#parts;
+    const { network, nodes, history } = this.#parts;
+    history.add({ op: 'heal' });
     network.heal();
     for (const node of nodes) {
       const { machine } = node;
@@ -80,6 +106,7 @@ export class ClusterFaults {
   /** Its disk has failed: somebody must restart it. */
   onDiskFailed(node: SimNode): void {
     this.#latched.add(node);
+    this.#parts.history.add({ op: 'fault', fault: 'sync-error', nodes: [node.id] });
     this.#after(this.#while(), () => {
       if (!this.#latched.has(node)) return;
       node.kill();
@@ -93,9 +120,11 @@ export class ClusterFaults {
   }
 
   #strike(fault: Fault): void {
-    const { random, network, nodes, note } = this.#parts;
+    const { random, network, nodes, note, history } = this.#parts;
     const node = random.pick(nodes);
     const { machine } = node;
+    const struck = fault === 'power-cut-of-all' ? nodes : [node];
+    history.add({ op: 'fault', fault: NAMES[fault], nodes: struck.map(({ id }) => id) });
     note(`fault: ${fault} (node ${node.id})`);
     switch (fault) {
       case 'kill':

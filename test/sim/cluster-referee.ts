@@ -8,6 +8,7 @@
  * here" is one comparison.
  */
 import type { Replica } from '../../src/cluster/replica.js';
+import type { FlushMode } from '../../src/disk/disk.js';
 import type { Log } from '../../src/log/log.js';
 import {
   baseOffsetAt,
@@ -19,6 +20,7 @@ import {
   lastOffsetAt,
   producerIdAt,
 } from '../../src/record/record-batch.js';
+import { readRecords, type SimHistory } from './sim-history.js';
 
 export interface SeenBatch {
   readonly start: number;
@@ -40,6 +42,7 @@ interface SeenReplica {
   batches: SeenBatch[];
   end: number;
   durable: number;
+  written: number;
   generation: number;
   highWatermark: number;
   start: number;
@@ -60,6 +63,9 @@ function must(holds: boolean, what: () => string): asserts holds {
 export class PartitionReferee {
   readonly name: string;
   readonly #countBy: 'durable' | 'written';
+  readonly #history: SimHistory;
+  /** Somebody has asked for the deletion of what lies below. */
+  #deletableTo = 0;
   readonly #replicas: SeenReplica[];
   readonly #chains = new Map<string, number>();
   readonly #identities = new Map<string, number>();
@@ -70,15 +76,17 @@ export class PartitionReferee {
   readonly committed: SeenBatch[] = [];
   readonly happened = { elections: 0, truncations: 0, commits: 0, recoveries: 0 };
 
-  constructor(name: string, nodes: number, countBy: 'durable' | 'written') {
+  constructor(name: string, nodes: number, flush: FlushMode, history: SimHistory) {
     this.name = name;
-    this.#countBy = countBy;
+    this.#countBy = flush === 'sync' ? 'durable' : 'written';
+    this.#history = history;
     this.#replicas = Array.from({ length: nodes }, (_, i) => ({
       who: `${name} on node ${i + 1}`,
       log: undefined,
       batches: [],
       end: 0,
       durable: 0,
+      written: 0,
       generation: 0,
       highWatermark: 0,
       start: 0,
@@ -92,8 +100,20 @@ export class PartitionReferee {
     return this.committed.at(-1)?.end ?? 0;
   }
 
-  /** After each event of the node's process. */
-  observe(node: number, replica: Replica): void {
+  /** Every replica has what lies below on its disk: a replica that lacks what the others have deleted would stay behind. */
+  get heldByAll(): number {
+    return Math.min(this.committedEnd, ...this.#replicas.map(({ durable }) => durable));
+  }
+
+  mayDelete(offset: number): void {
+    this.#deletableTo = Math.max(this.#deletableTo, offset);
+  }
+
+  /**
+   * After each event of the node's process.
+   * @param wasKilled the process before it lost nothing that was in the page cache
+   */
+  observe(node: number, replica: Replica, wasKilled: boolean): void {
     const seen = this.#replicas[node - 1]!;
     const { log, highWatermark, role, term } = replica;
     const { end, durable, generation, start } = log;
@@ -116,11 +136,13 @@ export class PartitionReferee {
       durable <= log.written && log.written <= end,
       () => `${who}: durable ${durable} ≤ ${log.written} ≤ end ${end}`,
     );
-    if (log !== seen.log) this.#recovered(who, seen, log);
-    else this.#moved(who, seen, log, highWatermark);
+    must(start <= this.#deletableTo, () => `${who}: starts at ${start}; nobody asked to delete what lies below`);
+    if (log !== seen.log) this.#recovered(node, seen, replica, wasKilled);
+    else this.#moved(node, seen, log, highWatermark);
     seen.log = log;
     seen.end = end;
     seen.durable = durable;
+    seen.written = log.written;
     seen.generation = generation;
     seen.start = start;
     const { hardState } = log;
@@ -144,6 +166,7 @@ export class PartitionReferee {
     must(other === undefined || other === who, () => `${this.name}: ${other} and ${who} both lead term ${term}`);
     this.#leaders.set(term, who);
     this.#lastTerm = Math.max(this.#lastTerm, term);
+    this.#history.add({ op: 'leader', partition: this.name, node, epoch: term });
   }
 
   /** Somebody else has been elected since: what this node says of the log's end may be behind. */
@@ -182,6 +205,7 @@ export class PartitionReferee {
     const [first, ...rest] = this.#replicas;
     for (const other of rest) {
       must(other.end === first!.end, () => `${this.name}: replicas end at different offsets`);
+      must(other.start === first!.start, () => `${this.name}: replicas start at different offsets`);
       must(other.batches.at(-1)?.identity === first!.batches.at(-1)?.identity, () => `${this.name}: replicas differ`);
     }
     must(first!.end === this.committedEnd, () => `${this.name}: not everything is committed`);
@@ -189,12 +213,33 @@ export class PartitionReferee {
 
   get areEqual(): boolean {
     const { committedEnd } = this;
-    return this.#replicas.every(({ end, highWatermark }) => end === committedEnd && highWatermark === committedEnd);
+    const [first] = this.#replicas;
+    return this.#replicas.every(({ start, end, highWatermark }) => {
+      return start === first!.start && end === committedEnd && highWatermark === committedEnd;
+    });
+  }
+
+  /** The last word on the log: one of its replicas is read as a whole, and all say what they hold. */
+  record(): void {
+    const { log } = this.#replicas[0]!;
+    for (let from = log!.start; from < this.committedEnd; ) {
+      const { views, nextOffset: next } = log!.viewsFrom(from, READ_BYTES, 'committed');
+      const records = readRecords(views, from);
+      this.#history.add({ op: 'poll', partition: this.name, consumer: 'final', from, next, records, final: true });
+      from = next;
+    }
+    for (const [i, { start: logStart, highWatermark, batches }] of this.#replicas.entries()) {
+      const held = batches
+        .filter(({ end }) => end > logStart)
+        .map(({ start, end, epoch, crc }): [number, number, number, number] => [start, end - 1, epoch, crc]);
+      this.#history.add({ op: 'replica', partition: this.name, node: i + 1, logStart, highWatermark, batches: held });
+    }
   }
 
   // ---- one replica ----
 
-  #moved(who: string, seen: SeenReplica, log: Log, highWatermark: number): void {
+  #moved(node: number, seen: SeenReplica, log: Log, highWatermark: number): void {
+    const { who } = seen;
     must(highWatermark >= seen.highWatermark, () => `${who}: the high watermark went back from ${seen.highWatermark}`);
     must(log.start >= seen.start, () => `${who}: the log start went back from ${seen.start} to ${log.start}`);
     must(log.generation >= seen.generation, () => `${who}: the generation went back`);
@@ -204,7 +249,8 @@ export class PartitionReferee {
     } else {
       this.happened.truncations++;
       this.#cut(seen, log);
-      const end = seen.batches.at(-1)?.end ?? 0;
+      const end = Math.max(log.start, seen.batches.at(-1)?.end ?? 0);
+      this.#history.add({ op: 'truncate', partition: this.name, node, offset: end, highWatermark: seen.highWatermark });
       must(
         end >= seen.highWatermark,
         () => `${who}: was cut to ${end}, below its high watermark ${seen.highWatermark}`,
@@ -214,21 +260,25 @@ export class PartitionReferee {
   }
 
   /** Another process has the log open: what was durable is there, and nothing that was never written. */
-  #recovered(who: string, seen: SeenReplica, log: Log): void {
+  #recovered(node: number, seen: SeenReplica, { log, highWatermark }: Replica, wasKilled: boolean): void {
+    const { who } = seen;
     const before = seen.batches;
-    const { durable } = seen;
+    const kept = wasKilled ? seen.written : seen.durable;
     if (seen.log !== undefined) this.happened.recoveries++;
-    must(log.end >= durable, () => `${who}: recovered to ${log.end}; ${durable} was durable`);
+    const { start: logStart, end: logEnd } = log;
+    must(logEnd >= kept, () => `${who}: recovered to ${logEnd}; ${kept} was ${wasKilled ? 'written' : 'durable'}`);
     // Below its start nothing can be read any more: that much is taken from before.
     seen.batches = before.slice(0, this.#indexOf(before, log.start));
     this.#extend(who, seen, log);
     for (const [at, batch] of before.entries()) {
-      if (batch.end > durable) break;
+      if (batch.end > kept) break;
       must(
         seen.batches[at]?.identity === batch.identity,
         () => `${who}: recovered with another batch at ${batch.start}`,
       );
     }
+    const epoch = seen.batches.at(-1)?.epoch ?? 0;
+    this.#history.add({ op: 'open', partition: this.name, node, logStart, logEnd, highWatermark, epoch });
     seen.highWatermark = 0;
     seen.role = '';
     seen.term = 0;

@@ -8,13 +8,15 @@
  * Equal seeds give equal runs, event by event: `trace` is the hash of all of them.
  */
 import type { NodeEvent, NodeOptions } from '../../src/cluster/node-options.js';
+import type { FlushMode } from '../../src/disk/disk.js';
 import { VarveError } from '../../src/errors.js';
 import { Prng } from '../raft/prng.js';
 import { ClusterFaults, type FaultCounts } from './cluster-faults.js';
 import { PartitionReferee } from './cluster-referee.js';
 import { EventLoop } from './event-loop.js';
 import { runToEnd } from './microtasks.js';
-import { SimClient, SimConsumer, SimProducer } from './sim-clients.js';
+import { type Place, type ProducerKind, SimClient, SimConsumer, SimOperator, SimProducer } from './sim-clients.js';
+import { SimHistory } from './sim-history.js';
 import { SimMachine } from './sim-machine.js';
 import { SimNetwork } from './sim-network.js';
 import { SimNode } from './sim-node.js';
@@ -28,6 +30,10 @@ const LIVENESS_MS = 120_000;
 const LOG_LINES = 80;
 /** Processes of clients; each has one producer per partition. */
 const CLIENTS = 2;
+/** Every partition has an idempotent producer; these are the others. */
+const KINDS: readonly ProducerKind[] = ['idempotent', 'plain-all', 'plain-1', 'plain-0'];
+/** Replicas under a relaxed flush are spared power cuts. */
+const FLUSH_MODES: readonly FlushMode[] = ['sync', 'sync', 'sync', 'async', 'none'];
 
 export interface SimulationOptions {
   /** Length of the safety phase. */
@@ -47,6 +53,10 @@ export interface SimulationReport {
   readonly partitions: number;
   readonly acknowledged: number;
   readonly fetches: number;
+  readonly deletions: number;
+  readonly flush: FlushMode;
+  /** Lines of the history that the checker judged. */
+  readonly operations: number;
   readonly happened: PartitionReferee['happened'];
   readonly faults: FaultCounts;
 }
@@ -62,6 +72,9 @@ export class ClusterSimulation {
   readonly #referees: PartitionReferee[];
   readonly #producers: SimProducer[] = [];
   readonly #consumers: SimConsumer[] = [];
+  readonly #history: SimHistory;
+  readonly #flush: FlushMode;
+  #operator!: SimOperator;
   readonly #faults: ClusterFaults;
   readonly #options: SimulationOptions;
   #failure: { readonly error: unknown } | undefined;
@@ -75,12 +88,13 @@ export class ClusterSimulation {
     this.#network = new SimNetwork(this.#loop, this.#fork());
     const count = random.pick([3, 3, 5]);
     const partitions = random.pick([1, 2, 3]);
-    this.#referees = Array.from(
-      { length: partitions },
-      (_, i) => new PartitionReferee(`${TOPIC}-${i}`, count, 'durable'),
-    );
+    this.#flush = random.pick(FLUSH_MODES);
+    const names = Array.from({ length: partitions }, (_, i) => `${TOPIC}-${i}`);
+    const ids = Array.from({ length: count }, (_, i) => i + 1);
+    this.#history = new SimHistory(() => this.#loop.now, names, this.#flush, ids);
+    this.#referees = names.map((name) => new PartitionReferee(name, count, this.#flush, this.#history));
     const heartbeatMs = random.pick([100, 200]);
-    const peers = Array.from({ length: count }, (_, i) => ({ id: i + 1, host: `n${i + 1}`, port: PORT }));
+    const peers = ids.map((id) => ({ id, host: `n${id}`, port: PORT }));
     const store = {
       journalFileBytes: random.pick([64, 128, 256]) * KIB,
       journalMaxBytes: 1024 * KIB,
@@ -99,7 +113,7 @@ export class ClusterSimulation {
         dataDirectory: `/${host}`,
         listen: { host, port },
         peers,
-        topics: [{ name: TOPIC, partitions, segmentBytes: 1024 * KIB }],
+        topics: [{ name: TOPIC, partitions, flush: this.#flush, segmentBytes: 1024 * KIB }],
         heartbeatMs,
         electionMs: 10 * heartbeatMs,
         formatIfMissing: true,
@@ -118,6 +132,8 @@ export class ClusterSimulation {
       nodes: this.#nodes,
       everyMs: options.faultEveryMs,
       note: (line) => this.#note(line),
+      history: this.#history,
+      withPowerCuts: this.#flush === 'sync',
     });
     this.#addClients(peers, partitions);
   }
@@ -125,13 +141,16 @@ export class ClusterSimulation {
   /** @throws what the referee found, or what went wrong in a node */
   async run(): Promise<SimulationReport> {
     for (const node of this.#nodes) node.start();
-    for (const client of [...this.#producers, ...this.#consumers]) {
+    for (const client of [...this.#producers, ...this.#consumers, this.#operator]) {
       client.run().catch((error: unknown) => this.#fail(error));
     }
     this.#faults.begin();
     await runToEnd(() => this.#step());
     for (const referee of this.#referees) referee.checkEqual();
-    return this.#report();
+    for (const referee of this.#referees) referee.record();
+    const verdict = this.#history.verdict();
+    if (!verdict.clean) throw new Error(verdict.anomalies.map((one) => JSON.stringify(one)).join('\n'));
+    return this.#report(verdict.operations);
   }
 
   #step(): boolean {
@@ -155,7 +174,7 @@ export class ClusterSimulation {
     const running = node.node;
     if (running === undefined) return;
     for (const [partition, referee] of this.#referees.entries()) {
-      referee.observe(node.id, running.replica(TOPIC, partition));
+      referee.observe(node.id, running.replica(TOPIC, partition), node.wasKilled);
     }
   }
 
@@ -163,17 +182,16 @@ export class ClusterSimulation {
     this.#phase = 'liveness';
     this.#note('everything is healed');
     this.#faults.heal();
-    for (const producer of this.#producers) producer.stop();
+    for (const client of [...this.#producers, this.#operator]) client.stop();
   }
 
   #isQuiet(): boolean {
     return (
       this.#producers.every((producer) => producer.isIdle) &&
+      this.#operator.isIdle &&
       this.#nodes.every((node) => node.node !== undefined) &&
       this.#referees.every((referee) => referee.areEqual) &&
-      this.#consumers.every(
-        (consumer, i) => consumer.offset === this.#referees[i % this.#referees.length]!.committedEnd,
-      )
+      this.#consumers.every((consumer) => consumer.hasAll)
     );
   }
 
@@ -191,13 +209,16 @@ export class ClusterSimulation {
         random: this.#fork(),
         clusterId: CLUSTER_ID,
         nodes,
+        history: this.#history,
       });
-      for (const [partition, referee] of this.#referees.entries()) {
-        const producerId = number * partitions + partition;
-        const options = { topic: TOPIC, partition, producerId, pauseMs };
-        this.#producers.push(new SimProducer(client, referee, options));
-        if (number === 0) this.#consumers.push(new SimConsumer(client, referee, TOPIC, partition));
+      const places = this.#referees.map((referee, partition): Place => ({ topic: TOPIC, partition, referee }));
+      for (const [partition, place] of places.entries()) {
+        const id = number * partitions + partition;
+        const kind = number === 0 ? 'idempotent' : random.pick(KINDS);
+        this.#producers.push(new SimProducer(client, place, { id, kind, pauseMs }));
+        if (number === 0) this.#consumers.push(new SimConsumer(client, place, `c${id}`));
       }
+      this.#operator = new SimOperator(client, places, 5000);
     }
   }
 
@@ -253,7 +274,7 @@ export class ClusterSimulation {
     return [...lines, `${busy} producers busy, consumers at ${offsets}, committed ${ends}`].join('\n');
   }
 
-  #report(): SimulationReport {
+  #report(operations: number): SimulationReport {
     const happened = { elections: 0, truncations: 0, commits: 0, recoveries: 0 };
     for (const referee of this.#referees) {
       for (const what of Object.keys(happened) as (keyof typeof happened)[]) happened[what] += referee.happened[what];
@@ -267,6 +288,9 @@ export class ClusterSimulation {
       partitions: this.#referees.length,
       acknowledged: this.#producers.reduce((sum, producer) => sum + producer.acknowledged, 0),
       fetches: this.#consumers.reduce((sum, consumer) => sum + consumer.fetches, 0),
+      deletions: this.#operator.deletions,
+      flush: this.#flush,
+      operations,
       happened,
       faults: this.#faults.counts,
     };

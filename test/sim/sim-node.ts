@@ -37,6 +37,10 @@ export class SimNode {
   #disk: TwinDisk | undefined;
   #node: Node | undefined;
   #isStopping = false;
+  /** No write or sync of this process has failed. */
+  #hasDisk = false;
+  /** The last process was killed: what it had written is in the page cache still. */
+  wasKilled = false;
   /** Asked before each call of the disk. */
   faults: TwinFaults | undefined;
 
@@ -83,9 +87,14 @@ export class SimNode {
       },
       createLoad: () => ({ start: () => {}, stop: () => {}, take: () => NO_LOAD }),
     };
-    const onEvent = (event: NodeEvent): void => this.#watcher.onEvent(this, event);
+    const onEvent = (event: NodeEvent): void => {
+      if (event.event === 'disk-failed') this.#hasDisk = false;
+      this.#watcher.onEvent(this, event);
+    };
+    this.#hasDisk = true;
     const ends = (error: unknown): void => {
       if (process.isDead) return;
+      this.wasKilled = false;
       this.#node = undefined;
       machine.killProcess();
       this.#leave({ kind: 'process' });
@@ -107,6 +116,7 @@ export class SimNode {
     if (node === undefined || process === undefined) return;
     this.#node = undefined;
     this.#isStopping = true;
+    this.wasKilled = false;
     // A disk that failed cannot be closed cleanly, and says so.
     await node.close().catch(() => {});
     this.#isStopping = false;
@@ -118,6 +128,7 @@ export class SimNode {
   /** kill -9: the page cache stays. */
   kill(): void {
     if (!this.isRunning) return;
+    this.wasKilled = this.#hasDisk;
     this.machine.killProcess();
     this.#leave({ kind: 'process' });
   }
@@ -125,6 +136,7 @@ export class SimNode {
   /** The page cache is lost, but for what `choose` keeps. The machine stays dark until `powerOn`. */
   cutPower(choose: Choose, torn: boolean): void {
     this.#network.powerOff(this.machine);
+    this.wasKilled = false;
     this.machine.killProcess();
     if (this.#disk !== undefined) this.#leave({ kind: 'power', choose, torn });
     else this.machine.fileSystem = this.machine.fileSystem.afterPowerCut(choose, { torn });
