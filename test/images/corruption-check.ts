@@ -111,6 +111,8 @@ class Check {
   readonly #isLimit: boolean;
   /** Per log, where it ended when it was first opened: behind that is what was appended here. */
   readonly #ends = new Map<string, number>();
+  /** Logs that show what was truncated. */
+  readonly #lostTruncations = new Set<string>();
   /** Segments in which damage was found, by log and base offset. */
   readonly #reported = new Set<string>();
   #hasErrors = false;
@@ -225,7 +227,7 @@ class Check {
     if (log.recovery.damaged.length > 0) this.#hasReports = true;
     if (end > truth.end) this.problems.push(`${name}: ends at ${end}, ${truth.end} was appended`);
     else if (end !== truth.start && !truth.batches.some((batch) => batch.end === end)) {
-      this.problems.push(`${name}: ends at ${end}, inside a batch`);
+      this.#missing(`${name}: ends at ${end}, inside a batch`);
     }
     if (end < least) {
       this.#missing(`${name}: ends at ${end}, below ${least}, which was there: ${text(log.recovery.cuts)}`);
@@ -288,6 +290,7 @@ class Check {
         code = error.code;
       },
     );
+    if (views !== undefined && this.#isOfLostTruncation(truth, Buffer.concat(views.views))) return 'truncated';
     if (views !== undefined) {
       const problem = viewProblem(Buffer.concat(views.views), batch, isVerified && isEnded(log, batch));
       if (problem !== undefined) this.#wrong(truth, batch, isVerified, `${where}: ${problem}`);
@@ -309,6 +312,14 @@ class Check {
     return code;
   }
 
+  /** The truncation was at the end of the journal that is gone. */
+  #isOfLostTruncation({ spec, cutOff }: TrueLog, view: Buffer): boolean {
+    if (!this.#isLimit || !cutOff.some((raw) => raw.equals(view))) return false;
+    this.#usesLimit = true;
+    this.#lostTruncations.add(spec.name);
+    return true;
+  }
+
   /** In large pieces, as consumers do, from each place that can be read. */
   async #readAll(log: Log, truth: TrueLog, isVerified: boolean): Promise<void> {
     const end = this.#ends.get(truth.spec.name) ?? truth.end;
@@ -325,7 +336,8 @@ class Check {
           return batch.end > offset && batch.base < next && this.#mayBeForeign(truth, batch, isVerified);
         });
         const what = `${truth.spec.name}, read from ${offset}: ${difference}`;
-        if (difference !== undefined) this.#wrong(truth, foreign, isVerified, what);
+        if (difference !== undefined && !this.#lostTruncations.has(truth.spec.name))
+          this.#wrong(truth, foreign, isVerified, what);
       }
       if (next <= offset) throw new Error(`reading at ${offset} got nowhere`);
       offset = next;
@@ -340,13 +352,15 @@ class Check {
 
   /**
    * The documented limit: a segment in whose place a whole other one stands. Its batches check out; only the seal knows, so
-   * `verify` does. Nobody does of the segment that is appended to, nor of the batches beside damage, which spoils the seal.
+   * `verify` does. Nobody does of the segment that is appended to, nor of the batches beside damage, which spoils the seal, nor
+   * when the seal is another's too.
    */
   #mayBeForeign(truth: TrueLog, batch: BatchOnDisk, isVerified: boolean): boolean {
     if (!EXCHANGES.includes(this.#damage.kind)) return false;
     return segmentsOf(this.#recording, this.#damage, truth).some(({ path, base, batches }) => {
       const isEnd = batches.at(-1)!.end >= truth.ends[this.#damage.left];
-      const isKnown = isVerified && !isEnd && !this.#reported.has(`${truth.spec.name} ${base}`);
+      const isSealed = changedFrom(this.#damage, this.#recording, path.replace('.log', '.seal')) < 0;
+      const isKnown = isVerified && !isEnd && isSealed && !this.#reported.has(`${truth.spec.name} ${base}`);
       const isOf = batches.some((each) => each.base === batch.base);
       return isOf && !isKnown && changedFrom(this.#damage, this.#recording, path) >= 0;
     });
@@ -357,7 +371,7 @@ class Check {
   }
 
   async #checkLookups(log: Log, truth: TrueLog, seen: Seen): Promise<void> {
-    if (log.end < truth.end || this.#hasForeign(truth)) return;
+    if (log.end < truth.end || this.#hasForeign(truth) || this.#lostTruncations.has(truth.spec.name)) return;
     const records = [...truth.records.values()];
     for (let i = 0; i <= TIMESTAMPS; i++) {
       const { timestamp } = records[Math.floor(((records.length - 1) * i) / TIMESTAMPS)]!;
@@ -406,10 +420,10 @@ class Check {
         (at) => !ranges.some(({ position, endPosition }) => position <= at && at < endPosition),
       );
       for (const { segmentBaseOffset } of ranges) this.#reported.add(`${name} ${segmentBaseOffset}`);
-      const isSaid = EXCHANGES.includes(this.#damage.kind) && ranges.length > 0;
+      const isSeal = changedFrom(this.#damage, this.#recording, path.replace('.log', '.seal')) >= 0;
+      const isSaid = EXCHANGES.includes(this.#damage.kind) && (ranges.length > 0 || isSeal);
       if (missed !== undefined && !isLast && !isSaid)
         this.problems.push(`${name}: verify does not find byte ${missed} of ${path}`);
-      const isSeal = changedFrom(this.#damage, this.#recording, path.replace('.log', '.seal')) >= 0;
       if (wrong.length === 0 && ranges.length > 0 && !isSeal) {
         this.problems.push(`${name}: ${path} is as it was, and said to be damaged: ${text(ranges)}`);
       }

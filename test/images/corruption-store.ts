@@ -38,6 +38,8 @@ export interface TrueLog {
   readonly vote: number;
   readonly batches: readonly BatchOnDisk[];
   readonly records: ReadonlyMap<number, TrueRecord>;
+  /** Batches that it held once, and that were truncated. */
+  readonly cutOff: readonly Buffer[];
   readonly configurations: readonly Configuration[];
   /** Undefined for a log without producers. */
   readonly producers: ProducerModel | undefined;
@@ -145,7 +147,8 @@ async function truthOf(work: Work, { logs }: CorruptionWorkload): Promise<Truth[
       const { term, vote } = log.hardState;
       const { start, end, configurations } = log;
       const producers = work.producing.has(spec.name) ? modelOf(log) : undefined;
-      return { spec, start, end, term, vote, batches, records, configurations, producers };
+      const cutOff = work.cutOff.get(spec.name) ?? [];
+      return { spec, start, end, term, vote, batches, records, cutOff, configurations, producers };
     }),
   );
 }

@@ -13,7 +13,7 @@ import { BatchBuilder } from '../../src/record/batch-builder.js';
 import type { Compression } from '../../src/record/types.js';
 import { producedBatch } from '../log/producer-model.js';
 import type { Random } from './random.js';
-import type { TrueRecord } from './true-batches.js';
+import { splitBatches, type TrueRecord } from './true-batches.js';
 import { type LogSpec, logSpec } from './workbench.js';
 
 const KIB = 1024;
@@ -52,6 +52,8 @@ export abstract class Work {
   now = BEGIN;
   /** Of logs whose batches may be compressed: by offset, what was appended. */
   readonly given = new Map<string, Map<number, TrueRecord>>();
+  /** Batches that truncations removed. */
+  readonly cutOff = new Map<string, Buffer[]>();
   /** Logs that producers wrote to. */
   readonly producing = new Set<string>();
   store!: Store;
@@ -100,6 +102,16 @@ export abstract class Work {
     const builder = new BatchBuilder();
     builder.append(this.now, key, Buffer.alloc(bytes, `value ${this.random.below(1e9)} `));
     return Buffer.from(builder.finish());
+  }
+
+  protected truncate(name: string, to: number): void {
+    const log = this.log(name);
+    const { views } = log.viewsFrom(to, 64 * KIB * KIB, 'end');
+    this.cutOff.set(name, [
+      ...(this.cutOff.get(name) ?? []),
+      ...splitBatches(Buffer.concat(views)).map(({ raw }) => raw),
+    ]);
+    log.truncate(to);
   }
 
   protected async vote(name: string): Promise<void> {
@@ -195,7 +207,7 @@ class BasicWork extends Work {
     const t = this.log('t');
     const to = t.end;
     this.put('t', this.batch(13));
-    t.truncate(to);
+    this.truncate('t', to);
     this.put('t', this.batch(12));
   }
 }
@@ -253,7 +265,7 @@ class CompactedWork extends Work {
       const to = m.end;
       control();
       if (this.chance(2)) await m.flush();
-      m.truncate(to);
+      this.truncate('m', to);
       this.epoch++;
       this.put('m', this.batch(20));
       await this.commit('m');
