@@ -92,6 +92,11 @@ export class Workbench {
     });
   }
 
+  /** A store that refused for want of space takes appends again. */
+  async whenSpace(): Promise<void> {
+    await this.attempt(() => this.#opened().whenSpace());
+  }
+
   async close(): Promise<void> {
     const seq = this.#seq;
     const before = this.errors.length;

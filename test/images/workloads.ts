@@ -9,6 +9,8 @@ export interface Workload {
   readonly name: string;
   readonly logs: readonly LogSpec[];
   readonly options?: Partial<StoreOptions>;
+  /** The disk lacks space now and then: DISK_FULL is no failure. Injected, so nothing else can be. */
+  readonly fills?: true;
   /** The store is to be opened; it may be left open. */
   run(bench: Workbench, random: Random): Promise<void>;
 }
@@ -256,6 +258,46 @@ export const WORKLOADS: readonly Workload[] = [
         if (random.below(5) === 0) await bench.checkpoint(log);
       }
       await log.flush();
+    },
+  },
+  {
+    name: 'reserve',
+    logs: [a, b],
+    options: { reserveBytes: 128 * KIB },
+    fills: true,
+    async run(bench, random) {
+      await bench.open({ reserveBytes: 128 * KIB });
+      const logs = await Promise.all([a, b].map((spec) => bench.log(spec)));
+      for (let round = 0; round < 8; round++) {
+        const log = logs[random.below(2)]!;
+        const base = log.end;
+        log.append(...sizes(random, 2, 3000));
+        // The first attempt finds no space, gives the reserve up, and the second one does.
+        const lacking = (['truncate', 'checkpoint', 'journal', 'append'] as const)[random.below(4)]!;
+        if (lacking === 'truncate') {
+          bench.trace.fail({ error: 'ENOSPC', call: 1, kinds: ['create', 'allocate'], path: '.log' });
+          log.truncate(base);
+          log.newEpoch();
+        } else if (lacking === 'checkpoint') {
+          bench.trace.fail({ error: 'ENOSPC', call: 1, kinds: ['create', 'write'], path: 'checkpoint.tmp' });
+          await bench.checkpoint(...logs);
+        } else if (lacking === 'journal') {
+          bench.trace.fail({ error: 'ENOSPC', call: 1, kinds: ['create', 'allocate'], path: 'journal/' });
+          for (let i = 0; i < 4; i++) logs[i % 2]!.append(...sizes(random, 2, 16 * KIB));
+        } else {
+          bench.trace.fail({ error: 'ENOSPC', call: 1, kinds: ['allocate'], path: '.log' });
+          log.append(100 * KIB);
+        }
+        log.append(...sizes(random, 1, 500));
+        if (random.below(2) === 0) log.vote(round + 1, 1);
+        await log.flush();
+        bench.trace.heal();
+        if (random.below(3) === 0) await bench.whenSpace();
+        if (random.below(3) === 0) log.commit();
+      }
+      await bench.whenSpace();
+      logs[0]!.append(...sizes(random, 2, 3000));
+      await logs[0]!.flush();
     },
   },
 ];
