@@ -347,7 +347,9 @@ export class Node {
         for (const replica of this.#replicas) replica.founded();
       },
       onError: (error) => {
-        if (this.#closing === undefined) this.#onFatal(error);
+        // A failed disk: the store has said so.
+        const isDisk = error instanceof VarveError && error.code === 'DISK_FAILED';
+        if (this.#closing === undefined && !isDisk) this.#onFatal(error);
       },
     });
     return founding;
