@@ -169,9 +169,17 @@ export class PartitionReferee {
     this.#history.add({ op: 'leader', partition: this.name, node, epoch: term });
   }
 
-  /** Somebody else has been elected since: what this node says of the log's end may be behind. */
-  isStale(node: number): boolean {
-    return this.#replicas[node - 1]!.term < this.#lastTerm;
+  /** It leads, and nobody was elected after it: what it says of the log's end is the last word. */
+  leads(node: number): boolean {
+    const { role, term } = this.#replicas[node - 1]!;
+    return role === 'leader' && term === this.#lastTerm;
+  }
+
+  /** In which epoch a node holds the batch; undefined: it does not. */
+  epochOf(node: number, offset: number, crc: number): number | undefined {
+    const { batches } = this.#replicas[node - 1]!;
+    const batch = batches[this.#indexOf(batches, offset)];
+    return batch?.start === offset && batch.crc === crc ? batch.epoch : undefined;
   }
 
   /** A batch was acknowledged with `acks: all`. */

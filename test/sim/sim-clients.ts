@@ -199,8 +199,8 @@ export class SimProducer {
         sending.attempts++;
         const [code, message, offset] = await this.#attempt(sending.batch);
         if (code === '') return offset;
-        // A leader that was replaced and does not know it yet has not seen the batch before.
-        const isBehind = code === 'OUT_OF_ORDER_SEQUENCE' && referee.isStale(this.#leader);
+        // A leader that was replaced, and did not know it when it answered, has not seen the batch before.
+        const isBehind = code === 'OUT_OF_ORDER_SEQUENCE' && !referee.leads(this.#leader);
         assert(isBehind || PASSING.has(code), `${topic}-${partition}: producer ${id}: ${code}: ${message}`);
         this.#leader = 0;
         if (kind !== 'idempotent' && !REFUSED.has(code)) return undefined;
@@ -230,6 +230,7 @@ export class SimProducer {
   #record({ batch, values, begin, attempts }: Sending, history: SimHistory, offset: number | undefined): void {
     const { id, kind } = this.#options;
     const { referee } = this.#place;
+    const epoch = offset === undefined ? undefined : referee.epochOf(this.#leader, offset, crcAt(batch, 0));
     if (offset !== undefined) this.acknowledged++;
     if (offset !== undefined && (kind === 'idempotent' || kind === 'plain-all')) {
       referee.acknowledged(offset, crcAt(batch, 0));
@@ -240,8 +241,10 @@ export class SimProducer {
       producer: id,
       values,
       acks: kind === 'plain-0' ? 0 : kind === 'plain-1' ? 1 : 'all',
-      outcome: offset === undefined ? 'unknown' : 'ok',
+      // Without an answer nobody knows when it takes effect.
+      outcome: offset === undefined || kind === 'plain-0' ? 'unknown' : 'ok',
       ...(offset !== undefined && offset >= 0 && { offset }),
+      ...(epoch !== undefined && { epoch, node: this.#leader }),
       ...(kind === 'idempotent' && { producerId: id, producerEpoch: 0, sequence: this.#sequence }),
       attempts,
       begin,
