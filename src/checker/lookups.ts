@@ -2,7 +2,7 @@
  * Answers that are computed from the log, held against the records it is known to have had: the first offset of a timestamp,
  * the end of a leader epoch; and leader epochs along the log.
  */
-import { ACKNOWLEDGED, type Claims, EXPECTED, SEEN } from './claims.js';
+import { type Claims, EXPECTED, SEEN } from './claims.js';
 import { RangeMaximum } from './columns.js';
 import { type HistoryState, OK, type Partition } from './history-state.js';
 import type { EpochEnd, OffsetForTime } from './operation.js';
@@ -46,14 +46,15 @@ export class Lookups {
   }
 
   #judgeEpochs({ length, epochs, offsets, lines, partition }: KnownLog): void {
+    // The place of the highest epoch below this offset, and of that below or at it: at one offset there is no order.
     let highest = -1;
+    let reached = -1;
     for (let i = 0; i < length; i += 1) {
       const epoch = epochs[i]!;
+      if (i > 0 && offsets[i] !== offsets[i - 1]) highest = reached;
       if (epoch < 0) continue;
-      if (highest < 0 || epoch >= epochs[highest]!) {
-        highest = i;
-        continue;
-      }
+      if (reached < 0 || epoch > epochs[reached]!) reached = i;
+      if (highest < 0 || epoch >= epochs[highest]!) continue;
       const above = highest;
       this.#state.findings.report(
         'epoch-regression',
@@ -186,8 +187,7 @@ class KnownLog {
       if (isAnswer && sends.outcome.at(send) === OK && sends.acks.at(send) === ACKS_ALL) {
         since = Math.min(since, sends.time.at(send));
       }
-      this.knownSince[i] =
-        claims.kind.at(claim) === ACKNOWLEDGED && sends.acks.at(send) !== ACKS_ALL ? Number.POSITIVE_INFINITY : since;
+      this.knownSince[i] = since;
     }
   }
 
