@@ -232,6 +232,12 @@ export const SETTINGS: readonly Setting[] = [
     read: integer,
   },
   {
+    key: 'uncleanRecovery',
+    flag: '--unclean-recovery <never|longest-log>',
+    help: 'when most replicas of a partition forgot acknowledged records: stay offline, or lose them (default: never)',
+    read: text,
+  },
+  {
     key: 'logLevel',
     flag: '--log-level <level>',
     help: 'debug, info, warn, error or silent (default: info)',
@@ -346,7 +352,7 @@ export function nodeSettings(values: ReadonlyMap<string, unknown>): NodeSettings
   };
   const store: Record<string, unknown> = {};
   const rest: Record<string, unknown> = {};
-  const optional = ['peers', 'formatIfMissing', 'allowPlaintext', 'heartbeatMs', 'electionMs'];
+  const optional = ['peers', 'formatIfMissing', 'allowPlaintext', 'heartbeatMs', 'electionMs', 'uncleanRecovery'];
   for (const [key, value] of values) {
     if (key.startsWith('store.')) store[key.slice('store.'.length)] = value;
     else if (optional.includes(key)) rest[key] = value;

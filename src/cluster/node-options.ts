@@ -44,6 +44,12 @@ export interface NodeOptions {
    * JavaScript thread shares its time with work and garbage collection, and lower values elect without need.
    */
   readonly electionMs?: number;
+  /**
+   * What becomes of a partition of which a majority of the replicas forgot acknowledged records (relaxed flush and a power cut of
+   * them all). 'never' (default): it stays offline until one comes back that knows. 'longest-log': on this node's word the
+   * replica with the longest log leads, and an event says what may be lost; set it on all nodes for as long as it takes.
+   */
+  readonly uncleanRecovery?: 'never' | 'longest-log';
   /** Bytes in flight to one follower of one partition. Default 8 MiB. */
   readonly replicationMaxInflightBytes?: number;
   /** Append messages in flight to one follower of one partition. Default 64. */
@@ -123,6 +129,12 @@ export function resolveNodeOptions(options: NodeOptions): ResolvedNodeOptions {
   const electionMs = options.electionMs ?? 1000;
   checkInteger('heartbeatMs', heartbeatMs, 10, 60_000);
   checkInteger('electionMs', electionMs, 50, 600_000);
+  const uncleanRecovery = options.uncleanRecovery ?? 'never';
+  if (!['never', 'longest-log'].includes(uncleanRecovery)) {
+    throw invalid(
+      `uncleanRecovery is "${uncleanRecovery}": give "never", or "longest-log" to lose what only others knew`,
+    );
+  }
   if (electionMs < 5 * heartbeatMs) {
     throw invalid(`electionMs ${electionMs} must be at least 5 × heartbeatMs ${heartbeatMs}, or late heartbeats elect`);
   }
@@ -145,6 +157,7 @@ export function resolveNodeOptions(options: NodeOptions): ResolvedNodeOptions {
     allowPlaintext,
     heartbeatMs,
     electionMs,
+    uncleanRecovery,
     replicationMaxInflightBytes,
     replicationMaxInflightMessages,
     clientMaxInflightBytes,

@@ -461,6 +461,7 @@ export class Node {
       },
       heartbeatTicks: TICKS_PER_HEARTBEAT,
       electionTicks: Math.ceil(options.electionMs / this.#tickMs),
+      uncleanRecovery: options.uncleanRecovery,
       maxInflightBytes: options.replicationMaxInflightBytes,
       maxInflightMessages: options.replicationMaxInflightMessages,
       random: this.#ground.environment.random,
@@ -476,6 +477,10 @@ export class Node {
       onMembership: (replica) => {
         const { offset, configuration, committed } = replica.membership;
         this.#event('info', 'membership', { partition: replica.name, offset, committed, ...configuration });
+      },
+      onForgetful: (replica, forgetful) => {
+        const event = forgetful ? 'forgetful' : 'whole-again';
+        this.#event(forgetful ? 'warn' : 'info', event, { partition: replica.name, term: replica.term });
       },
       onDiskFailed: (error) => this.#onDiskFailed(error),
       onFatal: (error) => this.#onFatal(error),

@@ -99,6 +99,7 @@ export class PeerLink {
   /** Queues a message for the end of the pass; `bodies` are the batches of an append. */
   send(topicId: string, partition: number, message: Message, bodies: readonly Buffer[], bytes: number): void {
     if (message.to.directory !== this.#peer?.directory) return;
+    if ('recovery' in message && message.recovery?.incarnation !== this.#peer.incarnation) return;
     // In order with appends.
     if (message.type !== 'append' && message.type !== 'reset') {
       if (this.#connections.control === undefined) return;

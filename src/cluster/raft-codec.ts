@@ -1,14 +1,16 @@
 /**
  * Raft messages as they travel: arrays of numbers behind a number for the type. Who sent a message (node, directory,
  * incarnation) is known from the handshake of its connection, and whom it is for is whoever reads it: the sender's link
- * lets nothing through that is meant for another directory. So neither is packed and neither can be forged.
+ * lets nothing through that is meant for another directory, nor what recovers another process than the one it is connected to. So neither is packed and neither can be forged.
  *
- *   1 pre-vote, 2 vote               [type, term, last epoch, end, transfer 0 | 1]
+ *   1 pre-vote, 2 vote               [type, term, last epoch, end, transfer 0 | 1, led]
  *   3 pre-vote-reply, 4 vote-reply   [type, term, granted 0 | 1]
- *   5 append                         [type, term, start, prev epoch, end, high watermark]     + batches in the body
- *   6 append-reply                   [type, term, rejected start, hint epoch, hint end, written, durable, generation]
- *   7 heartbeat                      [type, term, high watermark, round]
- *   8 heartbeat-reply                [type, term, round]
+ *   5 append                         [type, term, start, prev epoch, end, high watermark, counted, recovery end or −1]
+ *                                    + batches in the body
+ *   6 append-reply                   [type, term, rejected start, hint epoch, hint end, written, durable, generation,
+ *                                     forgetful 0 | 1]
+ *   7 heartbeat                      [type, term, high watermark, round, counted, recovery end or −1]
+ *   8 heartbeat-reply                [type, term, round, forgetful 0 | 1]
  *   9 timeout-now                    [type, term]
  *   10 reset                         [type, term, log start, prev epoch, configuration's offset]    + configuration in the body
  *
@@ -16,7 +18,7 @@
  * epochs that never go back and never exceed the term. What the core is told has arrived has arrived.
  */
 import { VarveError } from '../errors.js';
-import type { AppendRequest, BatchSpan, Member, Message, Sender } from '../raft/types.js';
+import type { AppendRequest, BatchSpan, Member, Message, Recovery, Sender } from '../raft/types.js';
 import { malformed } from '../raft/validate.js';
 import { baseOffsetAt, epochAt, isControlAt, lastOffsetDeltaAt } from '../record/record-batch.js';
 import { validateStoredBatch } from '../record/validate-batch.js';
@@ -53,23 +55,32 @@ export function packMessage(message: Message): number[] {
   const { term } = message;
   switch (message.type) {
     case 'pre-vote':
-      return [1, term, message.lastEpoch, message.end, message.transfer ? 1 : 0];
+      return [1, term, message.lastEpoch, message.end, message.transfer ? 1 : 0, message.led];
     case 'vote':
-      return [2, term, message.lastEpoch, message.end, message.transfer ? 1 : 0];
+      return [2, term, message.lastEpoch, message.end, message.transfer ? 1 : 0, message.led];
     case 'pre-vote-reply':
       return [3, term, message.granted ? 1 : 0];
     case 'vote-reply':
       return [4, term, message.granted ? 1 : 0];
     case 'append':
-      return [5, term, message.start, message.prevEpoch, message.end, message.highWatermark];
+      return [
+        5,
+        term,
+        message.start,
+        message.prevEpoch,
+        message.end,
+        message.highWatermark,
+        message.counted,
+        message.recovery?.end ?? NO_RECOVERY,
+      ];
     case 'append-reply': {
-      const { rejectedStart, hint, written, durable, generation } = message;
-      return [6, term, rejectedStart, hint.epoch, hint.end, written, durable, generation];
+      const { rejectedStart, hint, written, durable, generation, forgetful } = message;
+      return [6, term, rejectedStart, hint.epoch, hint.end, written, durable, generation, forgetful ? 1 : 0];
     }
     case 'heartbeat':
-      return [7, term, message.highWatermark, message.round];
+      return [7, term, message.highWatermark, message.round, message.counted, message.recovery?.end ?? NO_RECOVERY];
     case 'heartbeat-reply':
-      return [8, term, message.round];
+      return [8, term, message.round, message.forgetful ? 1 : 0];
     case 'timeout-now':
       return [9, term];
     case 'reset':
@@ -77,20 +88,21 @@ export function packMessage(message: Message): number[] {
   }
 }
 
-const FIELDS = [0, 5, 5, 3, 3, 6, 8, 4, 3, 2, 5];
+const FIELDS = [0, 6, 6, 3, 3, 8, 9, 6, 4, 2, 5];
+const NO_RECOVERY = -1;
 
 /**
  * @param body the batches of an append: the message keeps them
  * @throws VarveError PROTOCOL_ERROR, or what is wrong with a batch
  */
-export function unpackMessage(packed: unknown, from: Sender, to: Member, body: Buffer): Message {
+export function unpackMessage(packed: unknown, from: Sender, to: Sender, body: Buffer): Message {
   const message = unpack(packed, from, to, body);
   const problem = malformed(message);
   if (problem !== undefined) throw refused(problem);
   return message;
 }
 
-function unpack(packed: unknown, from: Sender, to: Member, body: Buffer): Message {
+function unpack(packed: unknown, from: Sender, to: Sender, body: Buffer): Message {
   if (!Array.isArray(packed)) throw refused('it is not an array');
   const fields = packed as unknown[];
   const type = fields[0] as number;
@@ -102,18 +114,18 @@ function unpack(packed: unknown, from: Sender, to: Member, body: Buffer): Messag
       throw refused(`field ${i} of a ${name} is ${String(fields[i])}`);
     }
   }
-  const [, term, a, b, c, d, e, f] = fields as number[] & { length: 8 };
+  const [, term, a, b, c, d, e, f, g] = fields as number[] & { length: 9 };
   if (name !== 'append' && name !== 'reset' && body.length > 0) throw refused(`a ${name} carries ${body.length} bytes`);
   const base = { from, to, term: term! };
   switch (name) {
     case 'pre-vote':
     case 'vote':
-      return { ...base, type: name, lastEpoch: a!, end: b!, transfer: c === 1 };
+      return { ...base, type: name, lastEpoch: a!, end: b!, transfer: c === 1, led: d! };
     case 'pre-vote-reply':
     case 'vote-reply':
       return { ...base, type: name, granted: a === 1 };
     case 'append':
-      return receivedAppend(base, a!, b!, c!, d!, body);
+      return { ...receivedAppend(base, a!, b!, c!, d!, body), counted: e!, ...recoveryOf(to, f!) };
     case 'append-reply':
       return {
         ...base,
@@ -123,11 +135,12 @@ function unpack(packed: unknown, from: Sender, to: Member, body: Buffer): Messag
         written: d!,
         durable: e!,
         generation: f!,
+        forgetful: g === 1,
       };
     case 'heartbeat':
-      return { ...base, type: name, highWatermark: a!, round: b! };
+      return { ...base, type: name, highWatermark: a!, round: b!, counted: c!, ...recoveryOf(to, d!) };
     case 'heartbeat-reply':
-      return { ...base, type: name, round: a! };
+      return { ...base, type: name, round: a!, forgetful: b === 1 };
     case 'timeout-now':
       return { ...base, type: name };
     case 'reset': {
@@ -137,6 +150,10 @@ function unpack(packed: unknown, from: Sender, to: Member, body: Buffer): Messag
   }
 }
 
+function recoveryOf({ incarnation }: Sender, end: number): { readonly recovery?: Recovery } {
+  return end < 0 ? {} : { recovery: { incarnation, end } };
+}
+
 function receivedAppend(
   base: { from: Sender; to: Member; term: number },
   start: number,
@@ -144,7 +161,7 @@ function receivedAppend(
   end: number,
   highWatermark: number,
   body: Buffer,
-): ReceivedAppend {
+): Omit<ReceivedAppend, 'counted'> {
   const batches: ReceivedBatch[] = [];
   let offset = start;
   let epoch = prevEpoch;

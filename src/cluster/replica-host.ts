@@ -11,6 +11,8 @@ export interface ReplicaHost {
   readonly electionTicks: number;
   readonly maxInflightMessages: number;
   readonly maxInflightBytes: number;
+  /** @see NodeOptions.uncleanRecovery */
+  readonly uncleanRecovery: 'never' | 'longest-log';
   /** Uniform in [0, 1). */
   readonly random: () => number;
   send(replica: Replica, message: Message, bodies: readonly Buffer[], bytes: number): void;
@@ -18,6 +20,7 @@ export interface ReplicaHost {
   schedule(replica: Replica): void;
   onLeadership(replica: Replica): void;
   onMembership(replica: Replica): void;
+  onForgetful(replica: Replica, forgetful: boolean): void;
   /** The store accepts nothing any more. */
   onDiskFailed(error: VarveError): void;
   /** A contradiction: the node must stop. */

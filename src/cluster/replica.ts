@@ -158,6 +158,7 @@ export class Replica {
       stopped: this.#stopped?.message ?? '',
       recovery: log.recovery,
       membership: this.membership,
+      forgetful: this.#raft.isForgetful,
       followers: this.#raft.peers(),
     };
   }
@@ -382,6 +383,7 @@ export class Replica {
       maxInflightMessages: host.maxInflightMessages,
       maxInflightBytes: host.maxInflightBytes,
       maxAppendBytes: DATA_FRAME_BYTES,
+      uncleanRecovery: host.uncleanRecovery,
       random: host.random,
     });
   }
@@ -427,6 +429,8 @@ export class Replica {
         this.host.onMembership(this);
         this.#change.settle(ready.membership);
       }
+      if (ready.forgetful !== undefined) this.host.onForgetful(this, ready.forgetful);
+      if (ready.unclean !== undefined) this.host.warn(this, 'unclean-recovery', new Error(ready.unclean));
       if (ready.changeFailed !== undefined) this.#change.fail('INVALID_ARGUMENT', ready.changeFailed);
       if (ready.transferFailed !== undefined) this.#endTransfers(ready.transferFailed);
       for (const read of ready.reads ?? []) this.#reads.answer(read);

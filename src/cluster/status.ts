@@ -64,6 +64,8 @@ export interface PartitionStatus {
   readonly recovery: RecoveryReport;
   /** Who the replicas are, as this one knows. Offset −1: as the cluster was founded; nobody: that is not known yet. */
   readonly membership: Membership;
+  /** It lost something that it may have acknowledged, and abstains until it has all of a leader's log again. */
+  readonly forgetful: boolean;
   /** On the leader: what it knows of its followers. */
   readonly followers: readonly PeerStatus[];
 }

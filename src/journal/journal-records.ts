@@ -3,8 +3,8 @@
  * generation, epoch, checksum) is the journal's, and so is the record that carries batches.
  *
  *   hard state   0        8        12
- *                | term   | vote   |
- *                | u64    | u32    |
+ *                | term   | vote   | the term in which the replica forgot, |
+ *                | u64    | u32    | u64; missing: it did not              |
  *
  *   truncation   0        8              16        24         32        36
  *                | to     | end segment: | its tag | its new  | new     | count  | then count × (base u64, tag u64):
@@ -80,20 +80,24 @@ export interface Reset {
 }
 
 const HARD_STATE_BYTES = 12;
+const FORGETFUL_STATE_BYTES = 20;
 const TRUNCATION_BYTES = 44;
 const SWAP_BYTES = 44;
 const SEGMENT_BYTES = 16;
 
 export function encodeHardState(state: HardState): Buffer {
-  const payload = Buffer.allocUnsafe(HARD_STATE_BYTES);
-  writeUint64(payload, 0, state.term);
-  payload.writeUInt32LE(state.vote, 8);
+  const { term, vote, forgot } = state;
+  const payload = Buffer.allocUnsafe(forgot === undefined ? HARD_STATE_BYTES : FORGETFUL_STATE_BYTES);
+  writeUint64(payload, 0, term);
+  payload.writeUInt32LE(vote, 8);
+  if (forgot !== undefined) writeUint64(payload, 12, forgot);
   return payload;
 }
 
 export function decodeHardState(payload: Buffer): HardState {
-  checkLength('hard state', payload, HARD_STATE_BYTES);
-  return { term: readUint64(payload, 0), vote: payload.readUInt32LE(8) };
+  if (payload.length !== FORGETFUL_STATE_BYTES) checkLength('hard state', payload, HARD_STATE_BYTES);
+  const state = { term: readUint64(payload, 0), vote: payload.readUInt32LE(8) };
+  return payload.length === HARD_STATE_BYTES ? state : { ...state, forgot: readUint64(payload, 12) };
 }
 
 export function encodeTruncation(truncation: Truncation): Buffer {

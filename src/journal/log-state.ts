@@ -28,6 +28,8 @@ export interface LogState {
   readonly topicId: string;
   readonly term: number;
   readonly vote: number;
+  /** The term in which this replica lost something that it may have acknowledged. Missing: it did not. */
+  readonly forgot?: number;
   readonly logStart: number;
   readonly end: number;
   /** The high watermark was at least this. */
@@ -62,8 +64,8 @@ export function isLogState(value: unknown): value is LogState {
     configurations = [],
     ...rest
   } = value as Partial<LogState>;
-  const { term, vote, logStart, end, hwFloor, generation } = rest;
-  const numbers = [partition, term, vote, logStart, end, hwFloor, generation];
+  const { term, vote, forgot = 0, logStart, end, hwFloor, generation } = rest;
+  const numbers = [partition, term, vote, forgot, logStart, end, hwFloor, generation];
   return (
     numbers.every(isNatural) &&
     typeof topic === 'string' &&

@@ -63,6 +63,7 @@ export class LogFold {
   readonly state: LogState;
   term: number;
   vote: number;
+  forgot: number | undefined;
   logStart: number;
   hwFloor: number;
   generation: number;
@@ -91,6 +92,7 @@ export class LogFold {
     this.state = state;
     this.term = state.term;
     this.vote = state.vote;
+    this.forgot = state.forgot;
     this.logStart = state.logStart;
     this.hwFloor = state.hwFloor;
     this.generation = state.generation;
@@ -122,12 +124,13 @@ export class LogFold {
         this.#applyMark(record);
         break;
       case RecordType.HardState: {
-        const { term, vote } = decodeHardState(record.payload);
-        if (term > this.term || (term === this.term && vote !== 0)) {
-          this.term = term;
-          this.vote = vote;
-          this.appliedCount++;
-        }
+        const { term, vote, forgot } = decodeHardState(record.payload);
+        // Those that the checkpoint covers already come in their order, the last of them included.
+        if (term < this.term) break;
+        if (term > this.term || vote !== 0) this.vote = vote;
+        this.term = term;
+        this.forgot = forgot;
+        this.appliedCount++;
         break;
       }
       case RecordType.Truncation:

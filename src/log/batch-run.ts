@@ -59,8 +59,9 @@ export function checkEpoch(epoch: number, lastEpoch: number, name: string): void
 
 /** @throws VarveError INVALID_ARGUMENT */
 export function checkHardState(state: HardState, done: unknown, name: string): void {
-  const { term, vote } = state ?? {};
-  if (!Number.isSafeInteger(term) || term < 0 || !isWithin(vote, MAX_UINT32)) {
+  const { term, vote, forgot = 0 } = state ?? {};
+  const areTerms = [term, forgot].every((each) => Number.isSafeInteger(each) && each >= 0);
+  if (!areTerms || !isWithin(vote, MAX_UINT32)) {
     throw new VarveError(
       'INVALID_ARGUMENT',
       `${name}: hard state ${shown(state)}: give { term, vote }, whole numbers from 0 that fit in 53 and 32 bits`,

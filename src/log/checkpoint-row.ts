@@ -15,12 +15,11 @@ export function checkpointRow(
   identity: LogIdentity,
   { cursors, segments, producers }: LogParts,
   compaction: LogCompaction,
-  { term, vote }: HardState,
+  hardState: HardState,
 ): LogState {
   return {
     ...identity,
-    term,
-    vote,
+    ...hardState,
     logStart: cursors.startSubmitted,
     end: cursors.end,
     hwFloor: Math.min(cursors.highWatermark, cursors.end),

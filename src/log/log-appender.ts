@@ -54,9 +54,13 @@ export class LogAppender {
   readonly #compacted: boolean;
   readonly #maxBatchBytes: number;
   readonly #onStored: () => void;
+  readonly #onCut: () => void;
 
-  /** @param onStored called whenever the log end has moved */
-  constructor(parts: LogParts, tail: BatchTail, onStored: () => void) {
+  /**
+   * @param onStored called whenever the log end has moved
+   * @param onCut called when an emptied log is durable as it is
+   */
+  constructor(parts: LogParts, tail: BatchTail, onStored: () => void, onCut: () => void) {
     this.#name = parts.name;
     this.#host = parts.host;
     this.#gate = parts.gate;
@@ -69,6 +73,7 @@ export class LogAppender {
     this.#compacted = parts.options.cleanup.includes('compact');
     this.#maxBatchBytes = parts.options.maxBatchBytes;
     this.#onStored = onStored;
+    this.#onCut = onCut;
   }
 
   /** @see Log.appendProduced */
@@ -159,7 +164,13 @@ export class LogAppender {
       epochs: cursors.epochs.entries.map(({ epoch, startOffset }) => [epoch, startOffset] as const),
       configurations: cursors.configurations.rows(),
     };
-    this.#journal.submit(RecordType.Reset, encodeReset(reset), () => {});
+    const { generation, start } = cursors;
+    this.#journal.submit(RecordType.Reset, encodeReset(reset), (error) => {
+      if (error !== undefined || generation !== cursors.generation) return;
+      // A reset just before it carries an older generation: this one speaks for both.
+      cursors.truncationDurable(start);
+      this.#onCut();
+    });
   }
 
   get #currentEpoch(): number {

@@ -157,9 +157,14 @@ class LogRecovery {
     const lastEpoch = this.#epochs.lastEpoch;
     // Batches of a term can be on disk before the term is; then no vote was given in it.
     const hardState = lastEpoch > fold.term ? { term: lastEpoch, vote: 0 } : { term: fold.term, vote: fold.vote };
+    // What it said is forgotten, and that is not: it stands in the row until a leader's log has been taken over. Whoever was in
+    // no term has acknowledged nothing to a leader.
+    const lost = (fold.relaxed && !ground.pageCacheSurvived) || fold.hwFloor > end;
+    const forgot = fold.forgot ?? (lost && hardState.term > 0 ? hardState.term : undefined);
     const state: LogState = {
-      ...fold.state,
+      ...withoutForgot(fold.state),
       ...hardState,
+      ...(forgot !== undefined && { forgot }),
       logStart: fold.logStart,
       end,
       hwFloor: Math.min(fold.hwFloor, end),
@@ -190,7 +195,7 @@ class LogRecovery {
       setAside: this.#setAside,
       rebuiltIndexes: this.#rebuiltIndexes.size,
       damaged: damageOf(state),
-      mayHaveForgotten: fold.relaxed || fold.hwFloor > end,
+      mayHaveForgotten: forgot !== undefined || fold.relaxed || fold.hwFloor > end,
     };
     return { state, report };
   }
@@ -393,6 +398,11 @@ class LogRecovery {
   #path(name: SegmentName): string {
     return `${this.#directory}/${logFileName(name)}`;
   }
+}
+
+/** The row says it again if it is still so. */
+function withoutForgot({ forgot: _, ...state }: LogState): LogState {
+  return state;
 }
 
 function sum(numbers: readonly number[]): number {

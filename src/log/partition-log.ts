@@ -112,7 +112,7 @@ export class PartitionLog implements Log, CommitTarget {
     recovery,
     close,
   }: PartitionLogParts) {
-    const { topic, partition, topicId, term, vote } = state;
+    const { topic, partition, topicId, term, vote, forgot } = state;
     this.topic = topic;
     this.partition = partition;
     this.topicId = topicId;
@@ -141,7 +141,12 @@ export class PartitionLog implements Log, CommitTarget {
     this.#locator = new BatchLocator(segments.list, this.#tail);
     this.#locator.hasDamage = segments.list.all.some((segment) => segment.damaged.length > 0);
     this.#reader = new LogReader(this, segments.list, this.#locator, host.environment);
-    this.#appender = new LogAppender(this.#parts, this.#tail, () => this.#stored());
+    this.#appender = new LogAppender(
+      this.#parts,
+      this.#tail,
+      () => this.#stored(),
+      () => this.committed(),
+    );
     this.#embedded = new EmbeddedAppends({
       name,
       options,
@@ -154,7 +159,7 @@ export class PartitionLog implements Log, CommitTarget {
     this.#recovery = recovery;
     this.#close = close;
     this.#commits = replicated ? undefined : options.flush === 'sync' ? 'durable' : 'written';
-    this.#hardState = { term, vote };
+    this.#hardState = { term, vote, ...(forgot !== undefined && { forgot }) };
   }
 
   get recovery(): RecoveryReport {
@@ -241,7 +246,11 @@ export class PartitionLog implements Log, CommitTarget {
       state.term > term || (state.term === term && (vote === 0 || vote === state.vote)),
       `${this.name}: hard state goes from term ${term}, vote ${vote} to term ${state.term}, vote ${state.vote}`,
     );
-    this.#hardState = { term: state.term, vote: state.vote };
+    this.#hardState = {
+      term: state.term,
+      vote: state.vote,
+      ...(state.forgot !== undefined && { forgot: state.forgot }),
+    };
     this.#journal.submit(RecordType.HardState, encodeHardState(state), (error) => {
       if (error === undefined) done();
     });

@@ -59,7 +59,8 @@ export interface RecoveryReport {
   readonly damaged: readonly DamageReport[];
   /**
    * Unclean restart of a relaxed partition, or a log that ends below a known high watermark: records that were
-   * acknowledged may be gone. With `pageCacheSurvived` under relaxed flush nothing is missing.
+   * acknowledged may be gone. With `pageCacheSurvived` under relaxed flush nothing is missing. True until the replica has
+   * taken over a leader's log.
    */
   readonly mayHaveForgotten: boolean;
 }
@@ -81,7 +82,7 @@ export function cleanReport(state: LogState, checkpoint = 0): RecoveryReport {
     setAside: [],
     rebuiltIndexes: 0,
     damaged: damageOf(state),
-    mayHaveForgotten: false,
+    mayHaveForgotten: state.forgot !== undefined,
   };
 }
 

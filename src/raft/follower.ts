@@ -2,6 +2,7 @@
  * What a node does with what a leader sends: checks appends, cuts and stores, learns how far the log is committed, and
  * acknowledges. The rules for one append are in following.ts; what was learned from a leader ends with its term.
  */
+import type { Abstention } from './abstention.js';
 import type { Configurations } from './configurations.js';
 import type { Cursors } from './cursors.js';
 import { Following, fits, planAppend } from './following.js';
@@ -23,6 +24,7 @@ export interface FollowerHost {
   readonly log: LogView;
   readonly cursors: Cursors;
   readonly configurations: Configurations;
+  readonly abstention: Abstention;
   term(): number;
   highWatermark(): number;
   advanceHighWatermark(to: number): void;
@@ -45,10 +47,13 @@ export class Follower {
   /** Another term: nothing is known of its leader's log. */
   newTerm(): void {
     this.#following = new Following(this.#host.cursors);
+    this.#host.abstention.newTerm();
   }
 
   onAppend(message: AppendRequest): void {
-    const { log, configurations } = this.#host;
+    const { log, configurations, abstention } = this.#host;
+    this.#checkMemory(message.counted);
+    abstention.noteReport(message.recovery);
     const plan = planAppend(log, this.#host.highWatermark(), message);
     if (!plan.fits) {
       this.reject(message, plan.hint);
@@ -66,6 +71,7 @@ export class Follower {
     // New bytes are answered when the log reports them. All else at once: the leader may be waiting for just this.
     if (plan.from >= 0) return;
     this.advance();
+    this.#recover(undefined);
     this.#acknowledge(message.from);
   }
 
@@ -74,11 +80,15 @@ export class Follower {
   }
 
   onHeartbeat(message: Heartbeat): void {
+    const { self, abstention } = this.#host;
+    const { from, round, counted } = message;
+    this.#checkMemory(counted);
+    abstention.noteReport(message.recovery);
     this.#learnCommitted(message.highWatermark);
     this.advance();
-    const { self } = this.#host;
-    const { from, round } = message;
-    this.#host.send({ type: 'heartbeat-reply', from: self, to: from, term: this.#host.term(), round });
+    this.#recover(from);
+    const { isForgetful: forgetful } = abstention;
+    this.#host.send({ type: 'heartbeat-reply', from: self, to: from, term: this.#host.term(), round, forgetful });
   }
 
   /** The leader has deleted what comes next for us. A log that reaches its log start all the same is left as it is. */
@@ -102,9 +112,25 @@ export class Follower {
   /** The log reported progress. */
   onProgress(leader: Member | undefined): void {
     this.advance();
+    this.#recover(leader);
     // A configuration counts by durable cursors, whatever the flush mode.
-    const durableCounts = this.#host.configurations.last.offset >= this.#host.highWatermark();
+    const { configurations, abstention } = this.#host;
+    const isUncommitted = configurations.last.offset >= this.#host.highWatermark();
+    const durableCounts = isUncommitted || abstention.isForgetful;
     if (leader !== undefined && this.#following.hasNews(durableCounts)) this.#acknowledge(leader);
+  }
+
+  /** The leader of this term has built on more than we hold: a disk lost what it had called durable. */
+  #checkMemory(counted: number): void {
+    if (counted > this.#host.log.end) this.#host.abstention.mark();
+  }
+
+  /** The leader is to hear at once that we count again. */
+  #recover(leader: Member | undefined): void {
+    const { abstention } = this.#host;
+    if (!abstention.isForgetful) return;
+    abstention.recoverIfWhole(this.#following.verified);
+    if (!abstention.isForgetful && leader !== undefined) this.#acknowledge(leader);
   }
 
   /** A batch that the log could not take is verified all the same, so the end of the log has the last word. */
@@ -134,6 +160,6 @@ export class Follower {
   }
 
   #reply(to: Member): AppendReply {
-    return this.#following.reply(this.#host.self, to, this.#host.term());
+    return this.#following.reply(this.#host.self, to, this.#host.term(), this.#host.abstention.isForgetful);
   }
 }

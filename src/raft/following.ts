@@ -42,7 +42,7 @@ export class Following {
     this.#reportedDurable = Math.min(this.#cursors.durable, this.verified);
   }
 
-  reply(from: Sender, to: Member, term: number): AppendReply {
+  reply(from: Sender, to: Member, term: number, forgetful: boolean): AppendReply {
     const { written, durable, generation } = this.#cursors;
     return {
       type: 'append-reply',
@@ -54,6 +54,7 @@ export class Following {
       written: Math.min(written, this.verified),
       durable: Math.min(durable, this.verified),
       generation,
+      forgetful,
     };
   }
 }

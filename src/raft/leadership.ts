@@ -72,7 +72,7 @@ export class Leadership {
       electionTicks: options.electionTicks,
       mayDecide: () => this.hasCommitted,
       highWatermark: () => host.highWatermark(),
-      matchOf: (member) => this.#replication.matchOf(member),
+      matchOf: (member) => this.#replication.countedOf(member),
       append: (configuration) => {
         host.appendConfiguration(configuration);
         this.#replication.configure();
@@ -164,7 +164,7 @@ export class Leadership {
     this.#transfer = new Transfer(
       {
         electionTicks: this.#options.electionTicks,
-        hasEverything: (member) => this.#replication.matchOf(member) === log.end,
+        hasEverything: (member) => this.#replication.countedOf(member) === log.end,
         sendTimeoutNow: (to) => this.#host.send({ type: 'timeout-now', from: self, to, term }),
         failed: (reason) => this.#host.transferFailed(reason),
       },

@@ -1,5 +1,5 @@
 /**
- * The gate between a decision and the network: nothing leaves while the (term, vote) it was decided under is not durable.
+ * The gate between a decision and the network: nothing leaves while the hard state it was decided under is not durable.
  *
  * A message is tagged with the hard state of the moment it was made and waits until that state, or a later one, is
  * durable. Order is kept: a message never overtakes an earlier one. What is held is dropped when the term moves on (to
@@ -12,22 +12,27 @@ import type { HardState, Message } from './types.js';
 
 interface Held {
   readonly message: Message;
-  readonly state: HardState;
+  readonly version: number;
 }
 
 const NONE: readonly Message[] = [];
 
 export class Outbox {
   #state: HardState;
-  #durable: HardState;
-  #emitted: HardState;
+  /** Counts the changes of the state; those up to `#issued` were given out, those up to `#durable` are on disk. */
+  #version = 0;
+  #durable = 0;
+  #issued: { readonly state: HardState; readonly version: number }[] = [];
+  #issuedVersion = 0;
   #held: Held[] = [];
   #ready: Message[] = [];
 
   constructor(durable: HardState) {
     this.#state = durable;
-    this.#durable = durable;
-    this.#emitted = durable;
+  }
+
+  get state(): HardState {
+    return this.#state;
   }
 
   get term(): number {
@@ -40,10 +45,10 @@ export class Outbox {
 
   /** Everything decided so far is durable. */
   get settled(): boolean {
-    return covers(this.#durable, this.#state);
+    return this.#durable === this.#version;
   }
 
-  /** Moves to a later term, or votes in the present one. */
+  /** Moves to a later term, votes in the present one, or remembers that it forgot. */
   setState(state: HardState): void {
     const { term, vote } = this.#state;
     // One vote per term, and terms never go back: what a restart must never make us forget.
@@ -51,8 +56,10 @@ export class Outbox {
       state.term > term || (state.term === term && (vote === 0 || vote === state.vote)),
       () => `hard state would go from (term ${term}, vote ${vote}) to (term ${state.term}, vote ${state.vote})`,
     );
+    if (same(state, this.#state)) return;
     if (state.term > term) this.#held = [];
     this.#state = state;
+    this.#version++;
   }
 
   send(message: Message): void {
@@ -63,26 +70,25 @@ export class Outbox {
     }
     const replaced = this.#held.findIndex(({ message: earlier }) => supersedes(message, earlier));
     if (replaced >= 0) this.#held.splice(replaced, 1);
-    this.#held.push({ message, state: this.#state });
+    this.#held.push({ message, version: this.#version });
   }
 
   /** `state` and everything before it is on disk: releases what waited for it. */
   durable(state: HardState): void {
-    invariant(
-      covers(this.#emitted, state),
-      () => `hard state of term ${state.term} became durable but was never issued`,
-    );
-    if (!covers(state, this.#durable)) return;
-    this.#durable = state;
+    const at = this.#issued.findLastIndex((issued) => same(issued.state, state));
+    invariant(at >= 0, () => `hard state of term ${state.term} became durable but was never issued`);
+    this.#durable = this.#issued[at]!.version;
+    this.#issued.splice(0, at + 1);
     let released = 0;
-    while (released < this.#held.length && covers(state, this.#held[released]!.state)) released++;
+    while (released < this.#held.length && this.#held[released]!.version <= this.#durable) released++;
     for (const { message } of this.#held.splice(0, released)) this.#ready.push(message);
   }
 
   /** The state to persist, once. */
   takeState(): HardState | undefined {
-    if (covers(this.#emitted, this.#state)) return undefined;
-    this.#emitted = this.#state;
+    if (this.#issuedVersion === this.#version) return undefined;
+    this.#issuedVersion = this.#version;
+    this.#issued.push({ state: this.#state, version: this.#version });
     return this.#state;
   }
 
@@ -94,14 +100,12 @@ export class Outbox {
   }
 
   get hasOutput(): boolean {
-    return this.#ready.length > 0 || !covers(this.#emitted, this.#state);
+    return this.#ready.length > 0 || this.#issuedVersion !== this.#version;
   }
 }
 
-/** Whether having `later` on disk implies everything `earlier` promised. */
-function covers(later: HardState, earlier: HardState): boolean {
-  if (later.term !== earlier.term) return later.term > earlier.term;
-  return later.vote === earlier.vote || earlier.vote === 0;
+function same(a: HardState, b: HardState): boolean {
+  return a.term === b.term && a.vote === b.vote && a.forgot === b.forgot;
 }
 
 /** A later answer or request of the same kind says all that the earlier one did; rejections answer a request each. */

@@ -76,6 +76,10 @@ export class Progress {
   #retired: string[] = [];
   written = 0;
   durable = 0;
+  /** It abstains: what it has counts for nothing. */
+  forgetful = false;
+  /** The most that was ever counted of it in this term, whichever process it was. */
+  countedMax = 0;
   /** The follower's truncation generation; −1 while unknown. */
   generation = -1;
   /** States probe and reset: the one message is on its way. */
@@ -101,6 +105,15 @@ export class Progress {
   /** What counts for a commit. */
   get match(): number {
     return this.#countBy === 'durable' ? this.durable : this.written;
+  }
+
+  /** What a majority may be made of. */
+  get counted(): number {
+    return this.forgetful ? 0 : this.match;
+  }
+
+  get countedDurable(): number {
+    return this.forgetful ? 0 : this.durable;
   }
 
   becomeProbe(next: number): void {
@@ -167,6 +180,8 @@ export class Progress {
       this.written = Math.max(this.written, reply.written);
       this.durable = Math.max(this.durable, reply.durable);
     }
+    this.forgetful = reply.forgetful;
+    this.countedMax = Math.max(this.countedMax, this.counted);
     if (this.match > match) this.cautious = false;
     this.inflight.freeTo(this.match);
     return true;
@@ -182,6 +197,7 @@ export class Progress {
       durable: this.durable,
       inflightMessages: this.inflight.messages,
       inflightBytes: this.inflight.bytes,
+      forgetful: this.forgetful,
     };
   }
 }

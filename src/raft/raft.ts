@@ -47,6 +47,7 @@
  * - a leader counts records of its own epoch only, held by a majority up to their counted cursor
  * - only voters of the configuration in effect are counted, by node and directory id: a disk that was replaced is nobody
  */
+import { Abstention } from './abstention.js';
 import { Configurations } from './configurations.js';
 import { Cursors } from './cursors.js';
 import { ElectionTimer } from './election.js';
@@ -80,7 +81,19 @@ import type {
 import { malformed, validate } from './validate.js';
 import { Voter } from './voter.js';
 
-type Outcomes = Pick<Ready, 'changeFailed' | 'transferFailed' | 'reads'>;
+type Outcomes = Pick<Ready, 'changeFailed' | 'transferFailed' | 'unclean' | 'reads'>;
+
+/** What the driver was told last. */
+interface Published {
+  readonly role: Role;
+  readonly term: number;
+  readonly leader: NodeId;
+  readonly highWatermark: number;
+  /** Of the configuration in effect. */
+  readonly offset: number;
+  readonly committed: boolean;
+  readonly forgetful: boolean;
+}
 
 export class Raft {
   readonly #self: Sender;
@@ -93,13 +106,14 @@ export class Raft {
   #role: Role = 'follower';
   #leader: Member | undefined;
   readonly #voter: Voter;
+  readonly #abstention: Abstention;
   #ballot: Ballot | undefined;
   readonly #follower: Follower;
   #leadership: Leadership | undefined;
   #highWatermark: number;
   #writes: LogWrite[] = [];
   #outcomes: Outcomes | undefined;
-  #published: { role: Role; term: number; leader: NodeId; highWatermark: number; offset: number; committed: boolean };
+  #published: Published;
 
   /** @throws RangeError for options that cannot work, RaftInvariantError for a start state that contradicts itself. */
   constructor(options: RaftOptions) {
@@ -110,9 +124,12 @@ export class Raft {
     this.#configurations = new Configurations(options.configurations);
     this.#outbox = new Outbox(options.hardState);
     // A crash can keep the batches of a term and lose the term itself. Nothing was said in that term then: see Outbox.
-    if (options.log.lastEpoch > options.hardState.term) this.#outbox.setState({ term: options.log.lastEpoch, vote: 0 });
-    this.#voter = new Voter(this.#outbox, options.log);
+    const { lastEpoch } = options.log;
+    if (lastEpoch > options.hardState.term) this.#outbox.setState({ ...options.hardState, term: lastEpoch, vote: 0 });
     this.#cursors = new Cursors(options.progress, options.countBy);
+    const { self, log, uncleanRecovery } = options;
+    this.#abstention = new Abstention({ self, log, uncleanRecovery, outbox: this.#outbox, cursors: this.#cursors });
+    this.#voter = new Voter(this.#outbox, this.#abstention);
     this.#electionTimer = new ElectionTimer(options.electionTicks, options.random);
     // Retention deletes committed records only.
     this.#highWatermark = Math.max(options.highWatermark, options.log.start);
@@ -125,8 +142,9 @@ export class Raft {
       highWatermark: options.highWatermark,
       offset: this.membership.offset,
       committed: this.membership.committed,
+      forgetful: this.#abstention.isForgetful,
     };
-    if (this.#isAlone) this.#campaign();
+    if (this.#isAlone) this.#leadAlone();
   }
 
   get role(): Role {
@@ -144,6 +162,11 @@ export class Raft {
 
   get highWatermark(): number {
     return this.#highWatermark;
+  }
+
+  /** It abstains, because it lost something that it may have acknowledged. */
+  get isForgetful(): boolean {
+    return this.#abstention.isForgetful;
   }
 
   /** The configuration in effect here. */
@@ -165,8 +188,9 @@ export class Raft {
       this.#leadership.tick();
     } else if (this.#electionTimer.tick()) {
       if (!this.#configurations.mayCampaign(this.#self)) this.#loseLeader();
-      else if (this.#isAlone) this.#campaign();
-      else this.#campaignForPreVotes();
+      else if (this.#isAlone) this.#leadAlone();
+      else if (this.#abstention.mayCampaign()) this.#campaignForPreVotes();
+      else this.#loseLeader();
     }
   }
 
@@ -250,19 +274,27 @@ export class Raft {
     else this.#leadership.readIndex(id);
   }
 
+  /** Something that this node acknowledged is gone: it abstains until it holds a leader's whole log again. */
+  forget(): void {
+    this.#assertWritesTaken();
+    if (this.#role !== 'follower') this.#becomeFollower(this.term, undefined);
+    this.#abstention.mark();
+  }
+
   // ---- what comes out ----
 
   /** What to do now, or undefined. Each thing is given once. */
   ready(): Ready | undefined {
     const published = this.#published;
-    const { role, term, leader } = this;
+    const { role, term, leader, isForgetful: forgetful } = this;
     const { offset } = this.#configurations.last;
     const committed = offset < this.#highWatermark;
     const moved = published.highWatermark !== this.#highWatermark;
     const led = published.role !== role || published.term !== term || published.leader !== leader;
     const changed = published.offset !== offset || published.committed !== committed;
     const outcomes = this.#outcomes;
-    const told = moved || led || changed || outcomes !== undefined;
+    const abstains = published.forgetful !== forgetful;
+    const told = moved || led || changed || abstains || outcomes !== undefined;
     if (this.#writes.length === 0 && !this.#outbox.hasOutput && !told) return undefined;
     const writes = this.#writes;
     this.#writes = [];
@@ -275,9 +307,10 @@ export class Raft {
       ...(moved && { highWatermark: this.#highWatermark }),
       ...(led && { leadership: { role, term, leader } }),
       ...(changed && { membership: this.membership }),
+      ...(abstains && { forgetful }),
       ...outcomes,
     };
-    this.#published = { role, term, leader, highWatermark: this.#highWatermark, offset, committed };
+    this.#published = { role, term, leader, highWatermark: this.#highWatermark, offset, committed, forgetful };
     return ready;
   }
 
@@ -353,7 +386,7 @@ export class Raft {
         break;
       case 'heartbeat':
       case 'reset':
-        this.#outbox.send({ ...reply, type: 'heartbeat-reply', round: 0 });
+        this.#outbox.send({ ...reply, type: 'heartbeat-reply', round: 0, forgetful: this.isForgetful });
         break;
       default:
         break;
@@ -402,6 +435,7 @@ export class Raft {
     if (this.#role === 'leader' || leader !== undefined) this.#electionTimer.reset();
     this.#role = 'follower';
     this.#leader = leader;
+    if (leader !== undefined) this.#abstention.noteLeader();
     this.#ballot = undefined;
     this.#leadership?.end();
     this.#leadership = undefined;
@@ -430,6 +464,22 @@ export class Raft {
     this.#count(this.#self, true);
   }
 
+  /** A group of one goes on with what it has: nobody has more. */
+  #leadAlone(): void {
+    if (this.isForgetful) this.#goOnWith('this replica is the only voter');
+    this.#campaign();
+  }
+
+  #goOnWith(why: string): void {
+    const { forgot } = this.#outbox.state;
+    const { end, lastEpoch } = this.#log;
+    this.#outcomes = {
+      ...this.#outcomes,
+      unclean: `${why}, and lost what was not on its disk in term ${forgot}: its log ends at ${end} (epoch ${lastEpoch}), records from its high watermark ${this.#highWatermark} on that were acknowledged and are not in it are lost`,
+    };
+    this.#abstention.end();
+  }
+
   #campaign(transfer = false): void {
     this.#voter.campaign(this.#self);
     this.#role = 'candidate';
@@ -444,7 +494,7 @@ export class Raft {
     const { lastEpoch, end } = this.#log;
     for (const to of membersOf(this.#configurations.current)) {
       if (sameMember(to, this.#self) || !isVoter(this.#configurations.current, to)) continue;
-      this.#outbox.send({ type, from: this.#self, to, term, lastEpoch, end, transfer });
+      this.#outbox.send({ type, from: this.#self, to, term, lastEpoch, end, transfer, led: this.#abstention.led });
     }
   }
 
@@ -467,7 +517,7 @@ export class Raft {
 
   /** Without pre-vote: the leader has chosen us, and our log is as long as its own. */
   #onTimeoutNow({ from }: TimeoutNow): void {
-    if (this.#role !== 'follower' || !this.#configurations.mayCampaign(this.#self)) return;
+    if (this.#role !== 'follower' || !this.#configurations.mayCampaign(this.#self) || this.isForgetful) return;
     if (this.#leader === undefined || !sameMember(this.#leader, from)) return;
     this.#campaign(true);
   }
@@ -498,6 +548,9 @@ export class Raft {
     this.#role = 'leader';
     this.#leader = this.#self;
     this.#ballot = undefined;
+    // Elected by logs, on an operator's word.
+    if (this.isForgetful) this.#goOnWith('this replica had the longest log of those that voted');
+    this.#abstention.noteLed(this.term);
     this.#leadership = new Leadership(this.#leadershipHost(), this.#options);
     // Records of earlier epochs become committed with this batch, and only with it.
     this.#writes.push({ type: 'leader-change', epoch: this.term });
@@ -549,6 +602,7 @@ export class Raft {
       log: this.#log,
       cursors: this.#cursors,
       configurations: this.#configurations,
+      abstention: this.#abstention,
       term: () => this.term,
       highWatermark: () => this.#highWatermark,
       advanceHighWatermark: (to) => this.#advanceHighWatermark(to),

@@ -25,6 +25,7 @@ import type {
   Message,
   NodeId,
   PeerStatus,
+  Recovery,
   Sender,
 } from './types.js';
 
@@ -81,8 +82,8 @@ export class Replication {
   }
 
   /** What counts of this member; 0 for one that is not among the followers. */
-  matchOf(member: Member): number {
-    return this.#find(member)?.match ?? 0;
+  countedOf(member: Member): number {
+    return this.#find(member)?.counted ?? 0;
   }
 
   /** Sends every follower what it has room for: after an election, an append or a new high watermark. */
@@ -111,9 +112,9 @@ export class Replication {
   committed(own: { readonly counted: number; readonly durable: number }): number {
     const { log, term, configurations } = this.#host;
     const highWatermark = this.#host.highWatermark();
-    let end = this.#reached((voter) => (voter === 'self' ? own.counted : voter.match));
+    let end = this.#reached((voter) => (voter === 'self' ? own.counted : voter.counted));
     if (this.#options.countBy === 'written') {
-      const durable = this.#reached((voter) => (voter === 'self' ? own.durable : voter.durable));
+      const durable = this.#reached((voter) => (voter === 'self' ? own.durable : voter.countedDurable));
       const waiting = configurations.firstFrom(Math.max(highWatermark, durable));
       if (waiting !== undefined) end = Math.min(end, waiting.offset);
     }
@@ -124,7 +125,9 @@ export class Replication {
 
   /** The greatest round of read index that a majority of each set has answered. */
   get confirmedRound(): number {
-    return this.#reached((voter) => (voter === 'self' ? Number.POSITIVE_INFINITY : voter.readRound));
+    return this.#reached((voter) =>
+      voter === 'self' ? Number.POSITIVE_INFINITY : voter.forgetful ? 0 : voter.readRound,
+    );
   }
 
   /** The end that a majority of each set has reached. */
@@ -162,6 +165,7 @@ export class Replication {
     const peer = this.#heard(reply.from);
     if (peer === undefined) return;
     peer.active = true;
+    peer.forgetful = reply.forgetful;
     peer.readRound = Math.max(peer.readRound, reply.round);
     const quiet = !peer.acknowledged;
     peer.acknowledged = false;
@@ -291,8 +295,15 @@ export class Replication {
       bytes,
       batches: [],
       highWatermark,
+      counted: peer.countedMax,
+      ...this.#recoveryOf(peer),
     });
     if (peer.state === 'replicate') peer.sentHighWatermark = Math.min(highWatermark, peer.next);
+  }
+
+  /** It has told that it is forgetful, so what it holds of our log by now it holds in this process. */
+  #recoveryOf({ forgetful, incarnation }: Progress): { readonly recovery?: Recovery } {
+    return forgetful ? { recovery: { incarnation, end: this.#host.log.end } } : {};
   }
 
   #heartbeat(peer: Progress): void {
@@ -300,7 +311,16 @@ export class Replication {
     const highWatermark = Math.min(this.#host.highWatermark(), peer.match);
     peer.sentHighWatermark = highWatermark;
     const round = this.#host.readRound();
-    const heartbeat: Heartbeat = { type: 'heartbeat', from: self, to: peer.member, term, highWatermark, round };
-    this.#host.send(heartbeat);
+    const { countedMax: counted } = peer;
+    const heartbeat: Heartbeat = {
+      type: 'heartbeat',
+      from: self,
+      to: peer.member,
+      term,
+      highWatermark,
+      round,
+      counted,
+    };
+    this.#host.send({ ...heartbeat, ...this.#recoveryOf(peer) });
   }
 }

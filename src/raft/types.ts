@@ -45,6 +45,8 @@ export interface HardState {
   readonly term: number;
   /** 0: no vote in this term. */
   readonly vote: NodeId;
+  /** The term in which this replica lost something that it may have acknowledged (abstention.ts). Missing: it did not. */
+  readonly forgot?: number;
 }
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
@@ -103,6 +105,8 @@ export interface VoteRequest extends MessageBase {
   readonly end: number;
   /** The leader told the candidate to campaign: that it is still heard is no reason to refuse. */
   readonly transfer: boolean;
+  /** Highest term that the candidate led since it started, or forgot; 0: none. */
+  readonly led: number;
 }
 
 export interface VoteReply extends MessageBase {
@@ -123,6 +127,10 @@ export interface AppendRequest extends MessageBase {
   /** Empty as the sending core emits it. */
   readonly batches: readonly BatchSpan[];
   readonly highWatermark: number;
+  /** As in a heartbeat. */
+  readonly counted: number;
+  /** To a forgetful follower. */
+  readonly recovery?: Recovery;
 }
 
 export interface AppendReply extends MessageBase {
@@ -136,6 +144,8 @@ export interface AppendReply extends MessageBase {
   readonly durable: number;
   /** The follower's truncation generation. */
   readonly generation: number;
+  /** It abstains: none of this counts for a commit. */
+  readonly forgetful: boolean;
 }
 
 export interface Heartbeat extends MessageBase {
@@ -144,6 +154,18 @@ export interface Heartbeat extends MessageBase {
   readonly highWatermark: number;
   /** The last round of read index that the leader has begun (read-index.ts). */
   readonly round: number;
+  /** The most that the leader has counted of this follower in this term, whichever process it was. */
+  readonly counted: number;
+  /** To a forgetful follower. */
+  readonly recovery?: Recovery;
+}
+
+/** What a leader tells a forgetful follower: who holds all of this log, durably, has forgotten nothing any more. */
+export interface Recovery {
+  /** The follower's process that the leader knows. */
+  readonly incarnation: string;
+  /** The leader's log end, seen after it knew that process. */
+  readonly end: number;
 }
 
 /** Keeps check-quorum alive, and lets the leader find out what was lost on the way. */
@@ -151,6 +173,7 @@ export interface HeartbeatReply extends MessageBase {
   readonly type: 'heartbeat-reply';
   /** Of the heartbeat that this answers. */
   readonly round: number;
+  readonly forgetful: boolean;
 }
 
 /**
@@ -226,6 +249,10 @@ export interface Ready {
   readonly changeFailed?: string;
   /** A transfer of leadership has been given up; a sentence. */
   readonly transferFailed?: string;
+  /** Present when it changed: this replica abstains, or does no more. */
+  readonly forgetful?: boolean;
+  /** This replica leads by an unclean recovery; what it lacks of what was acknowledged is lost. A sentence. */
+  readonly unclean?: string;
   /** Answers to `readIndex`. */
   readonly reads?: readonly Read[];
 }
@@ -262,6 +289,8 @@ export interface PeerStatus {
   readonly durable: number;
   readonly inflightMessages: number;
   readonly inflightBytes: number;
+  /** It abstains. */
+  readonly forgetful: boolean;
 }
 
 export interface RaftOptions {
@@ -279,6 +308,8 @@ export interface RaftOptions {
   readonly log: LogView;
   /** 'durable' under flush: sync, 'written' under the relaxed modes: which cursor makes a replica count for a commit. */
   readonly countBy: 'durable' | 'written';
+  /** 'longest-log': forgetful replicas may elect by their logs. An operator's word, which may lose records. */
+  readonly uncleanRecovery: 'never' | 'longest-log';
   /** Heartbeats are sent every this many ticks. */
   readonly heartbeatTicks: number;
   /** Elections start after a random number of ticks in [electionTicks, 2 × electionTicks). */

@@ -97,8 +97,8 @@ export class TestCluster {
     };
   }
 
-  async startNode(id: number): Promise<Node> {
-    const node = await Node.start(this.optionsOf(id));
+  async startNode(id: number, overrides: Partial<NodeOptions> = {}): Promise<Node> {
+    const node = await Node.start({ ...this.optionsOf(id), ...overrides });
     this.#nodes.set(id, node);
     return node;
   }

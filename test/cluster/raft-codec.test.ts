@@ -10,10 +10,14 @@ import { ControlKind } from '../../src/log/log.js';
 import { member, votersOf } from '../raft/members.js';
 
 const NONE = Buffer.alloc(0);
-const offset = fc.integer({ min: 0, max: 2 ** 48 });
 const term = fc.integer({ min: 1, max: 2 ** 31 - 1 });
+const offset = fc.integer({ min: 0, max: 2 ** 48 });
 const FROM = { id: 2, directory: 'd2', incarnation: 'i2' };
-const TO = { id: 1, directory: 'd1' };
+const TO = { id: 1, directory: 'd1', incarnation: 'i1' };
+const recovery = fc.option(
+  offset.map((end) => ({ recovery: { incarnation: 'i1', end } })),
+  { nil: {} },
+);
 const base = { from: FROM, to: TO };
 
 const message: fc.Arbitrary<Message> = fc.oneof(
@@ -25,6 +29,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     lastEpoch: fc.integer({ min: -1, max: 2 ** 31 - 1 }),
     end: offset,
     transfer: fc.boolean(),
+    led: fc.nat(),
   }),
   fc.record({
     type: fc.constantFrom('pre-vote-reply' as const, 'vote-reply' as const),
@@ -43,6 +48,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     written: fc.constant(2 ** 49),
     durable: offset,
     generation: fc.nat(),
+    forgetful: fc.boolean(),
   }),
   fc.record({
     type: fc.constant('heartbeat' as const),
@@ -51,6 +57,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     term,
     highWatermark: offset,
     round: fc.nat(),
+    counted: offset,
   }),
   fc.record({
     type: fc.constant('heartbeat-reply' as const),
@@ -58,6 +65,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     to: fc.constant(TO),
     term,
     round: fc.nat(),
+    forgetful: fc.boolean(),
   }),
   fc.record({
     type: fc.constant('reset' as const),
@@ -83,7 +91,7 @@ function batch(baseOffset: number, epoch: number, count: number): Buffer {
   return bytes;
 }
 
-/** [type, term, start, prev epoch, end, high watermark] */
+/** [type, term, start, prev epoch, end, high watermark, counted, recovery] */
 const append = (start: number, prevEpoch: number, end: number, inTerm = 7): number[] => [
   5,
   inTerm,
@@ -91,6 +99,8 @@ const append = (start: number, prevEpoch: number, end: number, inTerm = 7): numb
   prevEpoch,
   end,
   0,
+  0,
+  -1,
 ];
 
 describe('Raft messages', () => {
@@ -99,6 +109,37 @@ describe('Raft messages', () => {
       fc.property(message, (original) => {
         const body = original.type === 'reset' ? encodeConfiguration(original.configuration.configuration) : NONE;
         expect(unpackMessage(packMessage(original), FROM, TO, body)).toEqual(original);
+      }),
+    );
+  });
+
+  test('what recovers a forgetful process says which one: the one that reads it', () => {
+    fc.assert(
+      fc.property(recovery, (told) => {
+        const heartbeat = {
+          ...base,
+          type: 'heartbeat',
+          term: 3,
+          highWatermark: 0,
+          round: 0,
+          counted: 0,
+          ...told,
+        } as const;
+        expect(unpackMessage(packMessage(heartbeat), FROM, TO, NONE)).toEqual(heartbeat);
+        const probe = {
+          ...base,
+          type: 'append',
+          term: 3,
+          start: 5,
+          prevEpoch: 1,
+          end: 5,
+          bytes: 0,
+          batches: [],
+          highWatermark: 0,
+          counted: 0,
+          ...told,
+        } as const;
+        expect(unpackMessage(packMessage(probe), FROM, TO, NONE)).toMatchObject(probe);
       }),
     );
   });
@@ -145,12 +186,12 @@ describe('Raft messages', () => {
     ['no array', 7, NONE],
     ['an unknown type', [99, 1], NONE],
     ['too few fields', [5, 1, 2], NONE],
-    ['too many fields', [8, 1, 2, 3], NONE],
-    ['a fraction', [7, 1, 1.5, 0], NONE],
-    ['text', [7, 1, 'x', 0], NONE],
-    ['term 0', [8, 0, 0], NONE],
-    ['durable above written', [6, 1, -1, -1, 0, 5, 6, 0], NONE],
-    ['bytes behind a heartbeat', [7, 1, 0, 0], batch(0, 1, 1)],
+    ['too many fields', [8, 1, 2, 0, 3], NONE],
+    ['a fraction', [7, 1, 1.5, 0, 0, -1], NONE],
+    ['text', [7, 1, 'x', 0, 0, -1], NONE],
+    ['term 0', [8, 0, 0, 0], NONE],
+    ['durable above written', [6, 1, -1, -1, 0, 5, 6, 0, 0], NONE],
+    ['bytes behind a heartbeat', [7, 1, 0, 0, 0, -1], batch(0, 1, 1)],
     ['batches that end before the message says', append(0, -1, 9), batch(0, 1, 3)],
     ['no batches for a span', append(0, -1, 9), NONE],
   ])('refuses %s', (_, packed, body) => {

@@ -76,5 +76,6 @@ function append(): AppendRequest {
     bytes: MIB,
     batches: [],
     highWatermark: 0,
+    counted: 0,
   };
 }

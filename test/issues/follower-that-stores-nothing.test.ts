@@ -70,4 +70,5 @@ const ACKNOWLEDGED: AppendReply = {
   written: 0,
   durable: 0,
   generation: 0,
+  forgetful: false,
 };

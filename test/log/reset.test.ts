@@ -75,6 +75,9 @@ test('the batch that holds the log start comes as a whole, and readers see it fr
   log.reset(100, 5, CONFIGURATION);
   replicate(log, batch(97, 5, 6), batch(103, 6, 1));
   expect(log).toMatchObject({ start: 100, end: 104, physicalStart: 97 });
+  // Nothing of it was durable yet when the next came.
+  await log.flush();
+  expect(log).toMatchObject({ written: 104, durable: 104 });
   log.advanceHighWatermark(104);
   expect(await values(log)).toEqual(['100', '101', '102', '103']);
   // Replication sends all of it on, with the epoch before it unknown.

@@ -60,6 +60,8 @@ export class Replica {
   led = 0;
   /** Incarnations of its peers, as far as it has met them. */
   readonly met = new Map<NodeId, number>();
+  /** Where its own log ended when it met them. */
+  readonly metEnd = new Map<NodeId, number>();
   /** Forgetful since this durable term. */
   forgot: number | undefined;
   /** The power failed while relaxed acknowledgements were out: it can't know what it lost. */
@@ -187,6 +189,7 @@ export class Replica {
     this.highWatermark = found.highWatermark;
     this.led = 0;
     this.met.clear();
+    this.metEnd.clear();
     this.mustForget = false;
     this.told = undefined;
     this.start = found.start;

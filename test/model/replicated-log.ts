@@ -137,6 +137,7 @@ export class ReplicatedLogModel {
         break;
       case 'meet':
         replica.met.set(step.peer, this.#replica(step.peer).incarnation);
+        replica.metEnd.set(step.peer, replica.end);
         break;
       case 'commit':
         this.#commit(node, replica, step.end, permit);
@@ -158,7 +159,9 @@ export class ReplicatedLogModel {
   #start(replica: Replica, found: Found, permit: Permit): void {
     const forgetful = found.forgetful ?? false;
     permit(forgetful || replica.forgot === undefined, 'it was forgetful, and that is durable');
-    permit(forgetful || !replica.mustForget, 'the power failed: it may have forgotten what it acknowledged');
+    // Whoever was in no term has acknowledged nothing.
+    const hasForgotten = replica.mustForget && found.term > 0;
+    permit(forgetful || !hasForgotten, 'the power failed: it may have forgotten what it acknowledged');
     permit(found.highWatermark <= this.committedEnd, `only ${this.committedEnd} was ever committed`);
     permit(replica.restart(found), 'no crash of what this node had can have left that');
     if (forgetful) replica.forgot ??= found.term;
@@ -311,7 +314,8 @@ export class ReplicatedLogModel {
 
   #report(leader: Replica, peer: NodeId, end: number, permit: Permit): void {
     const follower = this.#replica(peer);
-    permit(leader.leads && end === leader.end, `a leader reports its log end, ${leader.end}`);
+    const seen = leader.metEnd.get(peer) ?? 0;
+    permit(leader.leads && end >= seen && end <= leader.end, `a leader reports its log end, ${seen} to ${leader.end}`);
     permit(leader.met.get(peer) === follower.incarnation, 'it has not seen this incarnation');
     // Reports can overtake each other: the first one of a term asks the least.
     if ((follower.told?.term ?? -1) < leader.term) follower.told = { term: leader.term, end };

@@ -21,7 +21,7 @@ function append(start: number, prevEpoch: number, ...spans: [epoch: number, reco
     batches.push({ start: end, end: end + records, epoch });
     end += records;
   }
-  const common = { type: 'append', from: sender(2), to: member(1), term: 9, highWatermark: 0 } as const;
+  const common = { type: 'append', from: sender(2), to: member(1), term: 9, highWatermark: 0, counted: 0 } as const;
   return { ...common, start, prevEpoch, end, bytes: end - start, batches };
 }
 

@@ -199,6 +199,19 @@ export class MemoryStore implements LogView {
     this.#restart(false);
   }
 
+  /** The disk called it durable, and it is gone. */
+  lose(from: number): void {
+    this.image.batches = this.image.batches.filter((batch) => batch.end <= from);
+    this.floor = Math.min(this.floor, from);
+    this.#restart(true);
+  }
+
+  /** What recovery notes after a power cut under relaxed flush: something that was acknowledged may be gone. */
+  forget(): void {
+    const { state } = this.image;
+    if (state.term > 0) this.image.state = { ...state, forgot: state.forgot ?? state.term };
+  }
+
   /** The batches of [start, end), as far as they are there. */
   slice(start: number, end: number): StoredBatch[] {
     if (start >= end || end <= this.start || this.batches.length === 0) return [];

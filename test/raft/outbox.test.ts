@@ -4,7 +4,7 @@ import type { AppendReply, Message } from '../../src/raft/types.js';
 import { member, sender } from './members.js';
 
 function heartbeatReply(to: number, term: number): Message {
-  return { type: 'heartbeat-reply', from: sender(1), to: member(to), term, round: 0 };
+  return { type: 'heartbeat-reply', from: sender(1), to: member(to), term, round: 0, forgetful: false };
 }
 
 function ack(term: number, durable: number, rejectedStart = -1): AppendReply {
@@ -19,6 +19,7 @@ function ack(term: number, durable: number, rejectedStart = -1): AppendReply {
     written: durable,
     durable,
     generation: 0,
+    forgetful: false,
   };
 }
 

@@ -17,6 +17,7 @@ function reply(written: number, durable: number, generation = 0): AppendReply {
     written,
     durable,
     generation,
+    forgetful: false,
   };
 }
 

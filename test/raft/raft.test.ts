@@ -22,6 +22,7 @@ function coreOf(store: MemoryStore, change: Partial<RaftOptions> = {}): Raft {
     progress: store.progress,
     log: store,
     countBy: 'durable',
+    uncleanRecovery: 'never',
     heartbeatTicks: 1,
     electionTicks: 10,
     maxInflightMessages: 8,
@@ -40,7 +41,15 @@ function append(
 ): AppendRequest {
   const batches = epochs.map((epoch, i) => ({ start: start + i, end: start + i + 1, epoch }));
   const end = start + epochs.length;
-  const common = { type: 'append', from: sender(2), to: member(1), term: 1, bytes: 10, highWatermark: 0 } as const;
+  const common = {
+    type: 'append',
+    from: sender(2),
+    to: member(1),
+    term: 1,
+    bytes: 10,
+    highWatermark: 0,
+    counted: 0,
+  } as const;
   return { ...common, start, prevEpoch, end, batches, ...change };
 }
 
@@ -71,10 +80,10 @@ describe('a core at start', () => {
     const raft = coreOf(storeOf(1, 4));
     const first = raft.ready();
     expect(first?.hardState).toEqual({ term: 4, vote: 0 });
-    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 4, highWatermark: 0, round: 0 });
+    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 4, highWatermark: 0, round: 0, counted: 0 });
     expect(raft.ready()?.messages).toEqual([]);
     expect(becomeDurable(raft, first?.hardState)?.messages).toMatchObject([
-      { type: 'heartbeat-reply', from: sender(1), to: member(2), term: 4, round: 0 },
+      { type: 'heartbeat-reply', from: sender(1), to: member(2), term: 4, round: 0, forgetful: false },
     ]);
   });
 
@@ -123,7 +132,7 @@ describe('a follower', () => {
 
   it('learns of a commit only as far as its log is known to equal the leader’s', () => {
     const raft = coreOf(storeOf(1, 1, 1, 1));
-    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 1, highWatermark: 4, round: 0 });
+    raft.step({ type: 'heartbeat', from: sender(2), to: member(1), term: 1, highWatermark: 4, round: 0, counted: 0 });
     expect(raft.highWatermark).toBe(0);
     raft.step(append(3, 1, [], { highWatermark: 4 }));
     expect(raft.highWatermark).toBe(3);
@@ -132,7 +141,7 @@ describe('a follower', () => {
   it.each<[string, Message]>([
     [
       'an answer of a node that is no member',
-      { type: 'heartbeat-reply', from: sender(9), to: member(1), term: 7, round: 0 },
+      { type: 'heartbeat-reply', from: sender(9), to: member(1), term: 7, round: 0, forgetful: false },
     ],
     [
       'an answer of a member’s node with another directory',
@@ -140,7 +149,15 @@ describe('a follower', () => {
     ],
     [
       'a message to a directory that this node had before',
-      { type: 'heartbeat', from: sender(2), to: { id: 1, directory: 'old' }, term: 7, highWatermark: 0, round: 0 },
+      {
+        type: 'heartbeat',
+        from: sender(2),
+        to: { id: 1, directory: 'old' },
+        term: 7,
+        highWatermark: 0,
+        round: 0,
+        counted: 0,
+      },
     ],
     [
       'a candidate that is no member and holds no record',
@@ -152,6 +169,7 @@ describe('a follower', () => {
         lastEpoch: -1,
         end: 0,
         transfer: false,
+        led: 0,
       },
     ],
     [
@@ -163,6 +181,7 @@ describe('a follower', () => {
         term: 7,
         highWatermark: 0,
         round: 0,
+        counted: 0,
       },
     ],
   ])('changes nothing for %s', (_, message) => {
@@ -174,13 +193,13 @@ describe('a follower', () => {
 
   it('hears a leader that its configuration does not know: it may be the configuration that is old', () => {
     const raft = coreOf(storeOf(1));
-    raft.step({ type: 'heartbeat', from: sender(9), to: member(1), term: 7, highWatermark: 0, round: 0 });
+    raft.step({ type: 'heartbeat', from: sender(9), to: member(1), term: 7, highWatermark: 0, round: 0, counted: 0 });
     expect(raft.leader).toBe(9);
   });
 
   it('gives one vote to a node, not one to each of its directories', () => {
     const raft = coreOf(storeOf(1));
-    const vote = { type: 'vote', to: member(1), term: 2, lastEpoch: 1, end: 1, transfer: false } as const;
+    const vote = { type: 'vote', to: member(1), term: 2, lastEpoch: 1, end: 1, transfer: false, led: 0 } as const;
     raft.step({ ...vote, from: sender(2) });
     expect(becomeDurable(raft, raft.ready()?.hardState)?.messages).toMatchObject([{ granted: true }]);
     raft.step({ ...vote, from: { ...sender(2), directory: 'new' } });
@@ -191,13 +210,21 @@ describe('a follower', () => {
 
   it('does not know after a restart which directory it voted for, and votes for none of them again', () => {
     const raft = coreOf(storeOf(1), { hardState: { term: 2, vote: 2 } });
-    raft.step({ type: 'vote', from: sender(2), to: member(1), term: 2, lastEpoch: 1, end: 1, transfer: false });
+    raft.step({ type: 'vote', from: sender(2), to: member(1), term: 2, lastEpoch: 1, end: 1, transfer: false, led: 0 });
     expect(raft.ready()?.messages).toMatchObject([{ granted: false }]);
   });
 });
 
 describe('a core stops the node', () => {
-  const heartbeat: Message = { type: 'heartbeat', from: sender(2), to: member(1), term: 1, highWatermark: 0, round: 0 };
+  const heartbeat: Message = {
+    type: 'heartbeat',
+    from: sender(2),
+    to: member(1),
+    term: 1,
+    highWatermark: 0,
+    round: 0,
+    counted: 0,
+  };
 
   it.each<[string, (raft: Raft) => void, RegExp]>([
     [

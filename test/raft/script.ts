@@ -9,7 +9,8 @@
  *   send 2->1 vote-reply term 1 granted
  *
  * Commands (one block each, blocks end with an empty line):
- *   cluster 3 [spare=2] [count=written] [disk=manual]    nodes 1..n, empty, not started; spare ones are no members;
+ *   cluster 3 [spare=2] [count=written] [disk=manual] [unclean=longest-log]
+ *                                                nodes 1..n, empty, not started; spare ones are no members;
  *     [messages=8] [bytes=1000] [append=1000]                limits of what is in flight
  *   node 2 [term=4] [vote=1] [log=1,1,4] [hw=2] [random=0.5]   what node 2 finds at start; log: one record per epoch named,
  *     [start=3]                                              2×3: a batch of 3 records; start: its log start
@@ -25,7 +26,8 @@
  *   delete 1 5                                                 retention: node 1's log starts at 5 now
  *   sync 2 [n] [late]                                          the disk takes n changes; `late` keeps the report back
  *   report 2                                                   delivers the oldest report that was kept back, as it was
- *   crash 1 / restart 1                                        power cut; start from the disk
+ *   crash 1 / kill 1 / restart 1                               power cut; kill -9; start from the disk
+ *   lose 2 5                                                   the disk of node 2, which is down, lost all from 5 on
  *   wipe 2                                                     the disk of node 2, which is down, is replaced by an empty one
  *   unreachable 1 2 / reset 1 2                                node 1's connection to 2 broke / was made anew
  *   change 1 1,2,3 [learners=4,5]                              the leader is asked for these voters and learners
@@ -34,7 +36,7 @@
  *   status                                                     roles, terms, cursors, logs as epochs, peers of the leader
  */
 import { Raft } from '../../src/raft/raft.js';
-import type { LogProgress, Member, Message, RaftOptions, Ready, Sender } from '../../src/raft/types.js';
+import type { LogProgress, Member, Message, RaftOptions, Ready, Recovery, Sender } from '../../src/raft/types.js';
 import { describeConfiguration, votersOf } from './members.js';
 import { MemoryStore, type StoredBatch } from './memory-store.js';
 
@@ -77,6 +79,7 @@ class ScriptCluster {
   #cut = new Set<string>();
   #countBy: 'durable' | 'written' = 'durable';
   #manualDisk = false;
+  #uncleanRecovery: 'never' | 'longest-log' = 'never';
   #limits = { maxInflightMessages: 8, maxInflightBytes: 1000, maxAppendBytes: 1000 };
   #trace: string[] = [];
   #values = 0;
@@ -108,7 +111,8 @@ class ScriptCluster {
       for (const node of id === undefined ? this.#nodes : [this.#node(id)]) this.#start(node);
     },
     restart: ([id]) => this.#start(this.#node(id)),
-    crash: ([id]) => this.#crash(this.#node(id)),
+    crash: ([id]) => this.#crash(this.#node(id), true),
+    kill: ([id]) => this.#crash(this.#node(id), false),
     tick: ([id, times = '1']) => {
       for (let i = 0; i < Number(times); i++) this.#call(this.#node(id), (raft) => raft.tick());
     },
@@ -131,6 +135,7 @@ class ScriptCluster {
     delete: ([id, to]) => this.#node(id).store.deleteBefore(Number(to)),
     sync: ([id, ...rest]) => this.#sync(this.#node(id), rest.includes('late'), Number(rest[0])),
     report: ([id]) => this.#report(this.#node(id)),
+    lose: ([id, from]) => this.#node(id).store.lose(Number(from)),
     wipe: ([id]) => this.#wipe(this.#node(id)),
     change: ([id, voters = ''], settings) => this.#change(this.#node(id), voters, settings.get('learners') ?? ''),
     transfer: ([id, target]) => this.#transfer(this.#node(id), this.#node(target)),
@@ -149,6 +154,7 @@ class ScriptCluster {
   #cluster(size: number, settings: Map<string, string>): void {
     this.#countBy = settings.get('count') === 'written' ? 'written' : 'durable';
     this.#manualDisk = settings.get('disk') === 'manual';
+    this.#uncleanRecovery = settings.get('unclean') === 'longest-log' ? 'longest-log' : 'never';
     this.#limits = {
       maxInflightMessages: Number(settings.get('messages') ?? 8),
       maxInflightBytes: Number(settings.get('bytes') ?? 1000),
@@ -218,6 +224,7 @@ class ScriptCluster {
       progress: store.progress,
       log: store,
       countBy: this.#countBy,
+      uncleanRecovery: this.#uncleanRecovery,
       heartbeatTicks: 2,
       electionTicks: 10,
       ...this.#limits,
@@ -227,10 +234,12 @@ class ScriptCluster {
     this.#drain(node);
   }
 
-  #crash(node: ScriptNode): void {
+  #crash(node: ScriptNode, power: boolean): void {
     node.raft = undefined;
     node.late = [];
-    node.store.cutPower(0);
+    if (power) node.store.cutPower(0);
+    else node.store.killProcess();
+    if (power && this.#countBy === 'written') node.store.forget();
     this.#network = this.#network.filter(({ message }) => message.from.id !== node.id && message.to.id !== node.id);
   }
 
@@ -353,7 +362,9 @@ class ScriptCluster {
       }
     }
     if (ready.hardState !== undefined) {
-      this.#trace.push(`${id} persists term ${ready.hardState.term} vote ${ready.hardState.vote}`);
+      const { term, vote, forgot } = ready.hardState;
+      const flag = forgot === undefined ? '' : ` forgot in term ${forgot}`;
+      this.#trace.push(`${id} persists term ${term} vote ${vote}${flag}`);
       store.saveState(ready.hardState);
     }
     for (const message of ready.messages) this.#send(node, message);
@@ -370,6 +381,8 @@ class ScriptCluster {
       this.#trace.push(`${id} members ${describeConfiguration(configuration)}${committed ? ' (committed)' : ''}`);
     }
     if (ready.changeFailed !== undefined) this.#trace.push(`${id} gave up the change: ${ready.changeFailed}`);
+    if (ready.forgetful !== undefined) this.#trace.push(`${id} ${ready.forgetful ? 'abstains' : 'abstains no more'}`);
+    if (ready.unclean !== undefined) this.#trace.push(`${id} ${ready.unclean}`);
     if (ready.transferFailed !== undefined) this.#trace.push(`${id} leads on: ${ready.transferFailed}`);
     for (const read of ready.reads ?? []) {
       this.#trace.push(`${id} answers read ${read.id}: ${read.highWatermark < 0 ? 'no leader' : read.highWatermark}`);
@@ -409,30 +422,34 @@ class ScriptCluster {
   }
 }
 
+function told({ recovery }: { readonly recovery?: Recovery }): string {
+  return recovery === undefined ? '' : ` recovers at ${recovery.end}`;
+}
+
 function describe(message: Message): string {
   const name = ({ id, directory }: Member): string => (directory === `d${id}` ? `${id}` : `${id}${directory}`);
   const head = `${name(message.from)}->${name(message.to)} ${message.type} term ${message.term}`;
   switch (message.type) {
     case 'pre-vote':
     case 'vote':
-      return `${head} epoch ${message.lastEpoch} end ${message.end}${message.transfer ? ' transfer' : ''}`;
+      return `${head} epoch ${message.lastEpoch} end ${message.end}${message.transfer ? ' transfer' : ''}${message.led > 0 ? ` led ${message.led}` : ''}`;
     case 'pre-vote-reply':
     case 'vote-reply':
       return `${head} ${message.granted ? 'granted' : 'refused'}`;
     case 'append':
-      return `${head} [${message.start}, ${message.end}) prev ${message.prevEpoch} hw ${message.highWatermark}`;
+      return `${head} [${message.start}, ${message.end}) prev ${message.prevEpoch} hw ${message.highWatermark}${told(message)}`;
     case 'append-reply': {
       const cursors = `written ${message.written} durable ${message.durable}`;
       const generation = message.generation > 0 ? ` generation ${message.generation}` : '';
       const { epoch, end } = message.hint;
       const rejects =
         message.rejectedStart >= 0 ? ` rejects ${message.rejectedStart} hint epoch ${epoch} end ${end}` : '';
-      return `${head}${rejects} ${cursors}${generation}`;
+      return `${head}${rejects} ${cursors}${generation}${message.forgetful ? ' forgetful' : ''}`;
     }
     case 'heartbeat':
-      return `${head} hw ${message.highWatermark}${message.round > 0 ? ` round ${message.round}` : ''}`;
+      return `${head} hw ${message.highWatermark}${message.round > 0 ? ` round ${message.round}` : ''}${told(message)}`;
     case 'heartbeat-reply':
-      return `${head}${message.round > 0 ? ` round ${message.round}` : ''}`;
+      return `${head}${message.round > 0 ? ` round ${message.round}` : ''}${message.forgetful ? ' forgetful' : ''}`;
     case 'reset':
       return `${head} log start ${message.logStart} prev ${message.prevEpoch}`;
     case 'timeout-now':

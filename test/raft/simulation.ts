@@ -8,7 +8,7 @@
  */
 import assert from 'node:assert/strict';
 import { Raft } from '../../src/raft/raft.js';
-import { includes, sameMembers } from '../../src/raft/membership.js';
+import { includes, isSoleVoter, sameMembers } from '../../src/raft/membership.js';
 import type {
   AppendRequest,
   Configuration,
@@ -32,6 +32,8 @@ export interface Weather {
   /** Longest delay of a message in steps. */
   readonly delayMax: number;
   readonly crash: number;
+  /** That a crash under relaxed flush is a power cut. */
+  readonly power: number;
   readonly restart: number;
   /** That a process is stopped for a while (SIGSTOP): what arrives waits. */
   readonly pause: number;
@@ -61,6 +63,7 @@ export const CALM: Weather = {
   duplication: 0,
   delayMax: 2,
   crash: 0,
+  power: 0,
   restart: 1,
   pause: 0,
   partition: 0,
@@ -162,6 +165,9 @@ export class Simulation {
     wipes: 0,
     transfers: 0,
     resets: 0,
+    forgotten: 0,
+    recovered: 0,
+    offline: 0,
     reads: 0,
   };
   /** What was committed when each read was asked for. */
@@ -189,6 +195,11 @@ export class Simulation {
     for (let i = 0; i < 4 && leaders.length !== 1; i++) {
       this.run(100, quiet);
       leaders = this.#leaders;
+    }
+    if (leaders.length === 0 && this.#nodes.some(({ raft }) => raft?.isForgetful)) {
+      // Too many forgot, and nobody knows for sure: offline until an operator says which log counts.
+      this.happened.offline++;
+      return;
     }
     assert.equal(leaders.length, 1, `liveness: ${leaders.length} leaders after healing`);
     // Whoever lost its disk comes back as somebody else, and everybody votes in the end.
@@ -421,7 +432,10 @@ export class Simulation {
       this.#call(node, (raft) => raft.hardStateDurable(state));
     };
     const { logStart, end, lastEpoch } = store;
-    const found = { ...store.image.state, start: logStart, end, lastEpoch, highWatermark: store.floor };
+    const { term, vote, forgot } = store.image.state;
+    const forgetful = forgot !== undefined;
+    if (forgetful) this.happened.forgotten++;
+    const found = { term, vote, start: logStart, end, lastEpoch, highWatermark: store.floor, forgetful };
     this.#observe(node, { did: 'start', ...found });
     const options: RaftOptions = {
       self: { id: node.id, directory: node.directory, incarnation: `${node.incarnation}` },
@@ -431,6 +445,7 @@ export class Simulation {
       progress: store.progress,
       log: store,
       countBy: this.#countBy,
+      uncleanRecovery: 'never',
       heartbeatTicks: 2,
       electionTicks: 8,
       maxInflightMessages: 3,
@@ -447,9 +462,13 @@ export class Simulation {
     this.happened.crashes++;
     this.#log(`crash ${node.id} end ${node.store.end} pending ${node.store.pending.length}`);
     node.raft = undefined;
-    this.#observe(node, { did: 'crash', power: this.#countBy === 'durable' });
-    if (this.#countBy === 'written') node.store.killProcess();
-    else node.store.cutPower(this.#prng.below(node.store.pending.length + 1));
+    // A sole voter goes on with what is left: what it loses is lost by permission.
+    const isAlone = node.store.configurations.slice(-3).some(({ configuration }) => isSoleVoter(configuration, node));
+    const power = this.#countBy === 'durable' || (!isAlone && this.#prng.chance(this.#weather.power));
+    this.#observe(node, { did: 'crash', power });
+    if (power) node.store.cutPower(this.#prng.below(node.store.pending.length + 1));
+    else node.store.killProcess();
+    if (power && this.#countBy === 'written') node.store.forget();
   }
 
   // ---- the driver ----
@@ -505,6 +524,11 @@ export class Simulation {
     if (ready.hardState !== undefined) {
       store.saveState(ready.hardState);
       this.#observe(node, { did: 'decide', ...ready.hardState });
+    }
+    if (ready.forgetful !== undefined) {
+      this.#observe(node, { did: ready.forgetful ? 'forget' : 'recover' });
+      if (!ready.forgetful) this.happened.recovered++;
+      this.#log(`${node.id} ${ready.forgetful ? 'abstains' : 'abstains no more'}`);
     }
     for (const message of ready.messages) this.#send(node, message);
     if (isLeader) {
@@ -562,6 +586,11 @@ export class Simulation {
     const { to, term } = message;
     if (message.type === 'vote-reply' && message.granted) {
       this.#observe(node, { did: 'vote', term, candidate: identity(to) });
+    } else if ('recovery' in message && message.recovery !== undefined) {
+      const { incarnation, end } = message.recovery;
+      // What is meant for a process that is over reaches nobody.
+      if (incarnation !== `${this.#node(to.id).incarnation}`) return;
+      this.#observe(node, { did: 'report', peer: identity(to), end });
     } else if (message.type === 'append-reply' && node.raft!.leader === to.id) {
       const { written, durable } = message;
       this.#observe(node, { did: 'acknowledge', term, leader: identity(to), written, durable });

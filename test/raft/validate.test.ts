@@ -12,6 +12,7 @@ const OPTIONS: RaftOptions = {
   progress: { generation: 0, written: 0, durable: 0 },
   log: new MemoryStore(),
   countBy: 'durable',
+  uncleanRecovery: 'never',
   heartbeatTicks: 1,
   electionTicks: 10,
   maxInflightMessages: 1,
@@ -65,19 +66,28 @@ describe('validate', () => {
 describe('malformed', () => {
   const base = { from: sender(2), to: member(1), term: 3 };
   const batch = { start: 4, end: 6, epoch: 2 };
-  const append = { ...base, type: 'append', start: 4, prevEpoch: 2, end: 6, bytes: 9, highWatermark: 0 } as const;
+  const append = {
+    ...base,
+    type: 'append',
+    start: 4,
+    prevEpoch: 2,
+    end: 6,
+    bytes: 9,
+    highWatermark: 0,
+    counted: 0,
+  } as const;
 
   it('accepts what a correct peer sends', () => {
     expect(malformed({ ...append, batches: [batch] })).toBeUndefined();
     expect(malformed({ ...append, end: 4, batches: [] })).toBeUndefined();
-    expect(malformed({ ...base, type: 'heartbeat', highWatermark: 0, round: 0 })).toBeUndefined();
+    expect(malformed({ ...base, type: 'heartbeat', highWatermark: 0, round: 0, counted: 0 })).toBeUndefined();
   });
 
   it.each<[string, Message, RegExp]>([
-    ['a term of 0', { ...base, term: 0, type: 'heartbeat-reply', round: 0 }, /term 0/],
+    ['a term of 0', { ...base, term: 0, type: 'heartbeat-reply', round: 0, forgetful: false }, /term 0/],
     [
       'an offset that is no number',
-      { ...base, type: 'heartbeat', highWatermark: Number.NaN, round: 0 },
+      { ...base, type: 'heartbeat', highWatermark: Number.NaN, round: 0, counted: 0 },
       /highWatermark is NaN/,
     ],
     ['a range that goes backwards', { ...append, end: 3, batches: [] }, /is no range/],
