@@ -29,6 +29,8 @@ export interface LogRegistryParts {
   readonly disk: Disk;
   readonly host: LogHost;
   readonly mapped: MappedSegments;
+  /** A log was opened with this state. */
+  readonly opened: (log: PartitionLog, state: LogState) => void;
   /** Makes everything of the log durable in its own files. @returns its state then; undefined: the store has failed */
   readonly makeDurable: (log: PartitionLog) => Promise<LogState | undefined>;
 }
@@ -122,6 +124,7 @@ export class LogRegistry {
       close: (closing) => host.exclusive(() => this.#close(key, closing)),
     });
     this.logs.set(key, log);
+    this.#parts.opened(log, state);
     return { log, wasRelaxed: state.relaxed };
   }
 

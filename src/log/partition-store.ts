@@ -118,7 +118,13 @@ export class Store {
     });
     this.#host = this.#makeHost();
     this.#registry = new LogRegistry(
-      { disk, host: this.#host, mapped: this.#mapped, makeDurable: (log) => this.#makeDurable(log) },
+      {
+        disk,
+        host: this.#host,
+        mapped: this.#mapped,
+        opened: (log, state) => this.#checkpointer.opened(log, state),
+        makeDurable: (log) => this.#makeDurable(log),
+      },
       found,
     );
     this.#checkpointer = new Checkpointer({

@@ -1,7 +1,7 @@
 /**
  * What a store does by itself: at every turn of the clock it rolls old segments, writes a checkpoint if anything happened,
- * and deletes what is not to be kept; and it writes a checkpoint as soon as the journal holds half of what it may hold. At
- * all of it appends wait.
+ * and deletes what is not to be kept; and it writes checkpoints in part, one after the other, while the journal holds half of
+ * what it may hold or more. At all of it appends wait.
  */
 import type { Timer } from '../environment.js';
 import { VarveError } from '../errors.js';
@@ -27,7 +27,8 @@ export interface StoreMaintenanceParts {
 export class StoreMaintenance {
   readonly #parts: StoreMaintenanceParts;
   readonly #timer: Timer;
-  #isQueued = false;
+  /** The checkpoint that waits for its turn. */
+  #queued: 'none' | 'in part' | 'whole' = 'none';
 
   constructor(parts: StoreMaintenanceParts) {
     this.#parts = parts;
@@ -48,20 +49,23 @@ export class StoreMaintenance {
     const { host } = this.#parts;
     checkAccepting(host);
     this.#rollOldSegments();
-    await host.exclusive(() => this.#runCheckpoint());
+    await host.exclusive(() => this.#runCheckpoint(false));
     checkAccepting(host);
     await this.#enforceRetention();
   }
 
-  /** A checkpoint is to be written soon. */
-  queueCheckpoint(): void {
+  /** A checkpoint is to be written soon; `in part` will do when that frees the oldest files of the journal. */
+  queueCheckpoint(extent: 'in part' | 'whole' = 'whole'): void {
     const { host } = this.#parts;
-    if (this.#isQueued || host.refusal !== undefined) return;
-    this.#isQueued = true;
+    if (host.refusal !== undefined) return;
+    const isQueued = this.#queued !== 'none';
+    if (this.#queued !== 'whole') this.#queued = extent;
+    if (isQueued) return;
     host
       .exclusive(async () => {
-        this.#isQueued = false;
-        if (host.refusal === undefined) await this.#runCheckpoint();
+        const inPart = this.#queued === 'in part';
+        this.#queued = 'none';
+        if (host.refusal === undefined) await this.#runCheckpoint(inPart);
       })
       .catch((error) => host.fail(error));
   }
@@ -98,14 +102,14 @@ export class StoreMaintenance {
     const uncovered = checkpointer.uncoveredBytes;
     const covered = queue.journalledBytes - uncovered;
     queue.alarmAtBytes = uncovered < max / 2 ? covered + max / 2 : uncovered < max ? covered + max : Infinity;
-    if (uncovered >= max / 2) this.queueCheckpoint();
+    if (uncovered >= max / 2) this.queueCheckpoint('in part');
     queue.journalFull = uncovered >= max;
   }
 
-  async #runCheckpoint(): Promise<void> {
+  async #runCheckpoint(inPart: boolean): Promise<void> {
     const { host, checkpointer, reserve, mapped, compactor } = this.#parts;
     try {
-      await reserve.lend(() => checkpointer.run());
+      await reserve.lend(() => checkpointer.run({ inPart }));
     } catch (error) {
       // The old checkpoint still stands: no space is tried again when the timer says so.
       if (!(error instanceof VarveError) || error.code !== 'DISK_FULL') host.fail(error);

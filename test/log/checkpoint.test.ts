@@ -205,3 +205,77 @@ test('a checkpoint that found no space takes again what it had taken', async () 
   expect(decodeCheckpoint(readFileSync(file), file).logs[0]!.end).toBe(1);
   await store.close();
 });
+
+test('under pressure checkpoints take a part of the logs, oldest rows first, and a power cut finds everything', async () => {
+  const path = temporaryDirectory();
+  const store = await openStore(path, OPTIONS);
+  const count = 80;
+  const logs = await Promise.all(
+    Array.from({ length: count }, (_, i) => store.openLog('t', i, { replicated: true, segmentBytes: 4 * MIB })),
+  );
+  const file = join(path, CHECKPOINT_FILE);
+  const payload = Buffer.alloc(3000, 7);
+  const rounds = 100;
+  let lag = 0;
+  let most = 0;
+  for (let round = 1; round <= rounds; round++) {
+    for (const [i, log] of logs.entries()) {
+      log.appendControl(1000, payload, round);
+      if ((round * 31 + i) % 97 === 0) log.truncate(log.end - 1);
+      if ((round + i) % 11 === 0) log.saveHardState({ term: round, vote: 1 + (i % 3) }, () => {});
+    }
+    await logs[0]!.flush();
+    await logs[0]!.whenWritable();
+    const rows = decodeCheckpoint(readFileSync(file), file).logs;
+    if (round >= 50) lag = Math.max(lag, ...rows.map(({ epochs }) => round - (epochs.at(-1)?.[0] ?? 0)));
+    most = Math.max(most, readdirSync(join(path, 'journal')).length);
+  }
+  const { checkpoints, checkpointedLogs } = store.stats();
+  expect(checkpoints).toBeGreaterThan(10);
+  // 32 each, and now and then one whose producer snapshot is due.
+  expect(checkpointedLogs / checkpoints).toBeLessThan(40);
+  // A round is 240 KB: no row is older than what the journal may hold.
+  expect(lag).toBeLessThan(40);
+  expect(most).toBeLessThanOrEqual(12);
+  // A last record, so that everything before it is durable when it is.
+  for (const log of logs) log.appendControl(1000, payload, rounds);
+  await Promise.all(logs.map((log) => log.flush()));
+  const image = powerCutImage(path, () => false);
+  // The term is never below the epoch of the last batch.
+  const expected = logs.map(({ end, generation, lastEpoch, hardState: { term, vote } }) => {
+    return { end, generation, lastEpoch, hardState: term < lastEpoch ? { term: lastEpoch, vote: 0 } : { term, vote } };
+  });
+  await store.close();
+
+  const again = await openStore(image, OPTIONS);
+  for (const [i, log] of logs.entries()) {
+    const { end, generation, lastEpoch, hardState, recovery } = await again.openLog('t', log.partition, {
+      replicated: true,
+    });
+    expect({ end, lastEpoch, hardState }).toEqual({
+      end: expected[i]!.end,
+      lastEpoch: expected[i]!.lastEpoch,
+      hardState: expected[i]!.hardState,
+    });
+    expect(generation).toBeGreaterThanOrEqual(expected[i]!.generation);
+    expect(recovery.damaged).toEqual([]);
+  }
+  await again.close();
+}, 60_000);
+
+test('after a clean stop a checkpoint takes no log that was only opened', async () => {
+  const path = temporaryDirectory();
+  let store = await openStore(path, OPTIONS);
+  for (let i = 0; i < 8; i++) await (await store.openLog('t', i)).append([{ value: 'x' }]);
+  await store.close();
+  store = await openStore(path, OPTIONS);
+  const logs = await Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map((i) => store.openLog('t', i)));
+  await logs[5]!.append([{ value: 'y' }]);
+  await store.checkpoint();
+  expect(store.stats().checkpointedLogs).toBe(1);
+  const image = powerCutImage(path, () => false);
+  await store.close();
+  const again = await openStore(image, OPTIONS);
+  for (let i = 0; i < 8; i++) expect((await again.openLog('t', i)).end).toBe(i === 5 ? 2 : 1);
+  await again.close();
+});
