@@ -230,7 +230,9 @@ export class SimProducer {
   #record({ batch, values, begin, attempts }: Sending, history: SimHistory, offset: number | undefined): void {
     const { id, kind } = this.#options;
     const { referee } = this.#place;
-    const epoch = offset === undefined ? undefined : referee.epochOf(this.#leader, offset, crcAt(batch, 0));
+    // A duplicate is answered in a later epoch than the one it was stored in.
+    const isStoredNow = offset !== undefined && kind === 'plain-1';
+    const epoch = isStoredNow ? referee.epochOf(this.#leader, offset, crcAt(batch, 0)) : undefined;
     if (offset !== undefined) this.acknowledged++;
     if (offset !== undefined && (kind === 'idempotent' || kind === 'plain-all')) {
       referee.acknowledged(offset, crcAt(batch, 0));
@@ -244,7 +246,7 @@ export class SimProducer {
       // Without an answer nobody knows when it takes effect.
       outcome: offset === undefined || kind === 'plain-0' ? 'unknown' : 'ok',
       ...(offset !== undefined && offset >= 0 && { offset }),
-      ...(epoch !== undefined && { epoch, node: this.#leader }),
+      ...(epoch !== undefined && { epoch }),
       ...(kind === 'idempotent' && { producerId: id, producerEpoch: 0, sequence: this.#sequence }),
       attempts,
       begin,
