@@ -161,7 +161,11 @@ class KnownLog {
     const places: number[] = [];
     for (let place = 0; place < claims.length; place += 1) {
       const claim = claims.inOrder(place);
-      if (claims.kind.at(claim) !== EXPECTED && !verdict.isGone(claims.record.at(claim))) places.push(claim);
+      const record = claims.record.at(claim);
+      const kind = claims.kind.at(claim);
+      if (kind === EXPECTED) continue;
+      const isKnown = kind === SEEN ? !verdict.isGone(record) : verdict.isCertain(record, claims.send.at(claim));
+      if (isKnown) places.push(claim);
     }
     this.partition = claims.partition;
     this.length = places.length;

@@ -24,6 +24,15 @@ export class RecordVerdict {
     return this.#isSettled[record] === 1;
   }
 
+  /**
+   * Does an acknowledgement say for sure where a record is? Not if nobody has read it and its setting permits its loss: a
+   * leader's word may be lost with the leader, and its offset be given to another.
+   */
+  isCertain(record: number, send: number): boolean {
+    if (this.#isSettled[record] === 1) return false;
+    return this.#state.records.offset.at(record) >= 0 || this.#permits(record, send) === undefined;
+  }
+
   judge(): void {
     const { sends, records } = this.#state;
     for (const partition of this.#state.partitions) this.#judgeDedupeConflicts(partition);

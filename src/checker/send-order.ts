@@ -48,7 +48,7 @@ export class SendOrder {
     for (let send = 0; send < sends.length; send += 1) {
       if (sends.offset.at(send) < 0 || sends.acks.at(send) === 0 || sends.duplicate.at(send) === 1) continue;
       const record = sends.record(send);
-      if (this.#state.records.send.at(record) !== send || verdict.isGone(record)) continue;
+      if (this.#state.records.send.at(record) !== send || !verdict.isCertain(record, send)) continue;
       const maximum = highest[sends.partition.at(send)]!;
       const before = maximum.before(sends.begin.at(send));
       if (before !== undefined && before.value > sends.offset.at(send)) {
@@ -100,7 +100,8 @@ export class SendOrder {
   #offsetOf(send: number, verdict: RecordVerdict): number {
     const { sends, records } = this.#state;
     const record = sends.record(send);
-    if (records.send.at(record) !== send || sends.outcome.at(send) === FAILED || verdict.isGone(record)) return -1;
+    if (records.send.at(record) !== send || sends.outcome.at(send) === FAILED || !verdict.isCertain(record, send))
+      return -1;
     if (records.moreSightings.has(record)) return -1;
     const isRetried = records.moreSends.has(record) || sends.attempts.at(send) > 1;
     if (isRetried && sends.producerId.at(send) < 0) return -1;

@@ -582,11 +582,16 @@ class Oracle {
     }
   }
 
+  /** Nobody has read it, and its loss is permitted: what was answered says nothing. */
+  #isDoubtful(p: string, value: string, send: Line<Send>): boolean {
+    return this.#gone.has(`${p} ${value}`) || (this.#sightings(p, value).length === 0 && this.#isPermitted(p, send));
+  }
+
   /** Where a send certainly lies, for the order; undefined if it is not known, or could be moved by a retry. */
   #locationOf(p: string, send: Line<Send>): number | undefined {
     const value = valuesOf(send)[0]!;
     const sends = this.#sendsOf(p, value);
-    if (sends[0] !== send || send.outcome === 'failed' || this.#gone.has(`${p} ${value}`)) return undefined;
+    if (sends[0] !== send || send.outcome === 'failed' || this.#isDoubtful(p, value, send)) return undefined;
     const read = distinct(this.#sightings(p, value).map((at) => at.offset));
     if (read.length > 1) return undefined;
     const isRetried = sends.length > 1 || (send.attempts ?? 1) > 1;
@@ -598,7 +603,7 @@ class Oracle {
     const told = this.#sends(p).filter((send) => {
       const value = valuesOf(send)[0]!;
       const isCounted = send.offset !== undefined && send.acks !== 0 && send.duplicate !== true;
-      return isCounted && this.#sendsOf(p, value)[0] === send && !this.#gone.has(`${p} ${value}`);
+      return isCounted && this.#sendsOf(p, value)[0] === send && !this.#isDoubtful(p, value, send);
     });
     for (const send of this.#sends(p)) {
       const isBehind = (one: Line<Send>) =>
@@ -760,10 +765,11 @@ class Oracle {
   #knownLog(p: string) {
     return this.#valuesIn(p).flatMap((value) => {
       if (this.#gone.has(`${p} ${value}`)) return [];
-      return this.#places(p, value).map((offset) => {
+      return this.#places(p, value).flatMap((offset) => {
         const read = this.#sightings(p, value).filter((at) => at.offset === offset);
         const first = this.#sendsOf(p, value)[0];
         const told = this.#sendsOf(p, value).find((send) => this.#acknowledgedOffset(send, value) === offset);
+        if (read.length === 0 && this.#isDoubtful(p, value, told!)) return [];
         const send = read.length > 0 && told !== first ? undefined : told;
         const epochs = this.#polls(p).flatMap((poll) =>
           recordsOf(poll)
