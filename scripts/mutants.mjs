@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { clusterMutants } from '../test/mutants/cluster-mutants.mjs';
 import { storeMutants } from '../test/mutants/store-mutants.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -76,11 +77,12 @@ function firstFailure(output) {
 }
 
 const { values } = parseArgs({ options: { only: { type: 'string' }, unit: { type: 'boolean', default: false } } });
+const allMutants = [...storeMutants, ...clusterMutants];
 const names = values.only?.split(',');
-const unknown = names?.find((name) => !storeMutants.some((mutant) => mutant.name === name));
+const unknown = names?.find((name) => !allMutants.some((mutant) => mutant.name === name));
 if (unknown !== undefined)
-  fail(`there is no "${unknown}"; there are ${storeMutants.map(({ name }) => name).join(', ')}`, 2);
-const chosen = storeMutants.filter(({ name }) => names?.includes(name) ?? true);
+  fail(`there is no "${unknown}"; there are ${allMutants.map(({ name }) => name).join(', ')}`, 2);
+const chosen = allMutants.filter(({ name }) => names?.includes(name) ?? true);
 
 console.log('without a mutant:');
 const killers = [...new Map(chosen.map(({ killer }) => [JSON.stringify(killer), killer])).values()];

@@ -127,13 +127,15 @@ test('native code changes files through posix_file alone, so that a trace misses
 });
 
 /** What scripts/mutants.mjs asks of its table: else a mutant would be noticed as broken only when somebody runs them all. */
-test('each mutant of the store fits the present sources, and the tests named with it exist', async () => {
-  const { storeMutants } = (await import(join(root, 'test/mutants/store-mutants.mjs'))) as {
-    storeMutants: { name: string; file: string; changes: [string, string][]; killer: { files: string[] } }[];
-  };
-  for (const { name, file, changes, killer } of storeMutants) {
-    const text = readFileSync(join(root, file), 'utf8');
-    for (const [find] of changes) expect(text.split(find).length - 1, `${name} in ${file}: ${find}`).toBe(1);
-    for (const test of killer.files) expect(existsSync(join(root, test)), `${name}: ${test}`).toBe(true);
-  }
-});
+test.each(['store', 'cluster'])(
+  'each mutant of the %s fits the present sources, and the tests named with it exist',
+  async (what) => {
+    type Mutant = { name: string; file: string; changes: [string, string][]; killer: { files: string[] } };
+    const table = (await import(join(root, `test/mutants/${what}-mutants.mjs`))) as Record<string, Mutant[]>;
+    for (const { name, file, changes, killer } of table[`${what}Mutants`]!) {
+      const text = readFileSync(join(root, file), 'utf8');
+      for (const [find] of changes) expect(text.split(find).length - 1, `${name} in ${file}: ${find}`).toBe(1);
+      for (const test of killer.files) expect(existsSync(join(root, test)), `${name}: ${test}`).toBe(true);
+    }
+  },
+);
