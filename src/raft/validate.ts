@@ -21,6 +21,14 @@ export function validate(options: RaftOptions): void {
   if (self.incarnation === '') {
     refuse(`node ${self.id} has no incarnation id: acknowledgements of its last run would count for this one`);
   }
+  if (options.countBy !== 'durable' && options.countBy !== 'written') {
+    refuse(`countBy is ${String(options.countBy)}: what counts for a commit is what is durable, or what is written`);
+  }
+  if (options.uncleanRecovery !== 'never' && options.uncleanRecovery !== 'longest-log') {
+    refuse(
+      `uncleanRecovery is ${String(options.uncleanRecovery)}: only 'longest-log' lets replicas that forgot elect by their logs`,
+    );
+  }
   if (configurations.length === 0) refuse('no configuration; a replica that knows none is given an empty founding one');
   if (electionTicks <= 2 * heartbeatTicks) {
     refuse(
@@ -52,7 +60,11 @@ export function validate(options: RaftOptions): void {
     }
     before = offset;
   }
-  if (hardState.vote !== 0 && !Number.isSafeInteger(hardState.vote)) contradict(`vote ${hardState.vote}`);
+  if (!Number.isSafeInteger(hardState.vote) || hardState.vote < 0) contradict(`vote ${hardState.vote}`);
+  const { forgot = 0 } = hardState;
+  if (!Number.isSafeInteger(forgot) || forgot < 0 || forgot > hardState.term) {
+    contradict(`it forgot in term ${forgot}, but never was beyond term ${hardState.term}`);
+  }
   if (!Number.isSafeInteger(hardState.term) || hardState.term < 0) contradict(`term ${hardState.term}`);
 }
 
