@@ -18,6 +18,23 @@ export interface OpenFile {
   close(): Promise<void>;
 }
 
+/** Reads from `position` on, up to `length` bytes (default: all there are). What a file that became shorter no longer has is left out. */
+export async function readRange(
+  file: Pick<OpenFile, 'stat' | 'read'>,
+  position: number,
+  length?: number,
+): Promise<Buffer> {
+  const available = Math.max(0, (await file.stat()).size - position);
+  const bytes = Buffer.allocUnsafe(Math.min(length ?? available, available));
+  let filled = 0;
+  while (filled < bytes.length) {
+    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return bytes.subarray(0, filled);
+}
+
 /** 'r': to read; 'r+': to read and write; 'w': made or emptied; 'wx': made, and refused if it exists. */
 export type OpenFlags = 'r' | 'r+' | 'w' | 'wx';
 
@@ -31,7 +48,7 @@ export interface FileCalls {
   syncDirectory(path: string): Promise<void>;
 }
 
-export const FILE_MODE = 0o600;
+const FILE_MODE = 0o600;
 
 export const fileCalls: FileCalls = {
   open: (path, flags): Promise<FileHandle> => open(path, flags, FILE_MODE),

@@ -23,7 +23,7 @@ import type {
   SegmentWriter,
 } from './disk.js';
 import { diskError, isMissing } from './disk-errors.js';
-import { type FileCalls, fileCalls, type OpenFile, type OpenFlags } from './file-calls.js';
+import { type FileCalls, fileCalls, type OpenFile, type OpenFlags, readRange } from './file-calls.js';
 import { collectGarbage } from './garbage.js';
 import { NativeJournal } from './native-journal.js';
 import { NativeSegment } from './native-segment.js';
@@ -116,17 +116,7 @@ class NativeDisk implements Disk {
   }
 
   async readFile(path: string, position = 0, length?: number): Promise<Buffer | undefined> {
-    return this.#withFile(path, 'r', async (file) => {
-      const available = Math.max(0, (await file.stat()).size - position);
-      const bytes = Buffer.allocUnsafe(Math.min(length ?? available, available));
-      let filled = 0;
-      while (filled < bytes.length) {
-        const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, position + filled);
-        if (bytesRead === 0) break;
-        filled += bytesRead;
-      }
-      return bytes.subarray(0, filled);
-    });
+    return this.#withFile(path, 'r', (file) => readRange(file, position, length));
   }
 
   readFileSync(path: string, position = 0, length?: number): Buffer | undefined {

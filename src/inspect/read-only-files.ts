@@ -7,6 +7,7 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DirectoryEntry, Disk } from '../disk/disk.js';
 import { diskError, isMissing } from '../disk/disk-errors.js';
+import { readRange } from '../disk/file-calls.js';
 
 export type ReadableFiles = Pick<Disk, 'readDirectory' | 'readFile' | 'fileSize'>;
 
@@ -45,15 +46,7 @@ export class ReadOnlyFiles implements ReadableFiles {
     try {
       const file = await open(target, 'r');
       try {
-        const available = Math.max(0, (await file.stat()).size - position);
-        const bytes = Buffer.allocUnsafe(Math.min(length ?? available, available));
-        let filled = 0;
-        while (filled < bytes.length) {
-          const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, position + filled);
-          if (bytesRead === 0) break;
-          filled += bytesRead;
-        }
-        return bytes.subarray(0, filled);
+        return await readRange(file, position, length);
       } finally {
         await file.close();
       }

@@ -6,6 +6,7 @@ import { scanBatches } from '../disk/addon.js';
 import { SCAN_STRIDE, type ScanEnd } from '../disk/batch-scan.js';
 import { OFFSET_INDEX_ENTRY_BYTES, OffsetIndex } from '../index/offset-index.js';
 import { TIME_INDEX_ENTRY_BYTES, TimeIndex } from '../index/time-index.js';
+import { faultText } from '../log/segment-scan.js';
 import { type BatchHeader, compressionOf, isControlAt, readBatchHeader } from '../record/record-batch.js';
 import { decodeSeal, SealBuilder, sameSeal } from '../segment/seal.js';
 import type { IndexInspection } from './inspection.js';
@@ -208,19 +209,6 @@ function count(counts: SegmentCounts, header: BatchHeader, isControl: boolean): 
 
 export function codecName(codec: number): string {
   return compressionOf(codec) ?? `codec ${codec}`;
-}
-
-function faultText(end: ScanEnd): string {
-  switch (end) {
-    case 'short':
-      return 'a batch is missing or cut short';
-    case 'malformed':
-      return 'a batch header cannot be right';
-    case 'bad-crc':
-      return "a batch's CRC32C does not match";
-    default:
-      return 'a batch does not continue the one before it';
-  }
 }
 
 /** Each entry of `.index` must name a batch, by its position and its base offset. */
