@@ -60,7 +60,7 @@ export interface TraceEvent {
 }
 
 /** Kinds of calls that can be made to fail. 'sync-begin' stands for the sync; 'open' is for writing. */
-export const FAILING_KINDS = [
+const FAILING_KINDS = [
   'create',
   'open',
   'write',
@@ -75,7 +75,7 @@ export const FAILING_KINDS = [
 
 export type FailingKind = (typeof FAILING_KINDS)[number];
 
-export const TRACE_ERRORS = ['EIO', 'ENOSPC', 'EDQUOT', 'EINTR', 'short write'] as const;
+const TRACE_ERRORS = ['EIO', 'ENOSPC', 'EDQUOT', 'EINTR', 'short write'] as const;
 
 export interface TraceFault {
   /** 'short write' concerns writes only: half of the bytes are written, and the call says so. */

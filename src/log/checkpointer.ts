@@ -41,7 +41,6 @@ export interface CheckpointerParts {
   readonly queue: CommitQueue;
   readonly directoryId: string;
   readonly bootId: string;
-  readonly journalMaxBytes: number;
   readonly journalLsn: number;
   readonly journalChecksum: number;
   /** Sequence and first journal file of the checkpoint that opening the store wrote. */

@@ -72,7 +72,7 @@ export interface PassGround {
 }
 
 /** The sealed segments that may be compacted now, from the log start on. */
-export function compactableSegments(log: CompactibleLog, now: number): Segment[] {
+function compactableSegments(log: CompactibleLog, now: number): Segment[] {
   const { minCompactionLagMs } = log.options;
   const found: Segment[] = [];
   for (const segment of log.segments.list.all) {

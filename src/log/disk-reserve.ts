@@ -59,10 +59,6 @@ export class DiskReserve {
     this.#parts = parts;
   }
 
-  get isHeld(): boolean {
-    return this.#held;
-  }
-
   /** What producers are told while the disk is full. */
   get refusal(): VarveError | undefined {
     return this.#refusal;

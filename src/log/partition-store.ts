@@ -134,7 +134,6 @@ export class Store {
       queue: this.#queue,
       directoryId: meta.directoryId,
       bootId: ground.bootId,
-      journalMaxBytes: options.journalMaxBytes,
       journalLsn: found.journalEnd.lsn,
       journalChecksum: found.journalEnd.checksum,
       sequence: found.sequence,

@@ -225,7 +225,7 @@ export function writeInt64(buf: Buffer, at: number, value: number): void {
  * Reads an i64 that must be a safe integer.
  * @throws VarveError CORRUPT_BATCH
  */
-export function readSafeInt64(buf: Buffer, at: number, what: string): number {
+function readSafeInt64(buf: Buffer, at: number, what: string): number {
   const high = buf.readInt32BE(at);
   if (high < -HIGH_LIMIT || high >= HIGH_LIMIT) throw unrepresentable(buf, at, what);
   const value = high * TWO_32 + buf.readUInt32BE(at + 4);

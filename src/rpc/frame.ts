@@ -16,7 +16,7 @@ import type { FrameMemory } from './frame-memory.js';
 import { MAX_FRAME_BYTES, MAX_HEADER_BYTES } from './protocol.js';
 
 /** Bytes before the header. */
-export const FRAME_PREFIX_BYTES = 12;
+const FRAME_PREFIX_BYTES = 12;
 
 /** Bytes of the prefix that `length` counts: type, header length and correlation id. */
 const COUNTED_PREFIX_BYTES = FRAME_PREFIX_BYTES - 4;

@@ -24,7 +24,7 @@ const TXN_INDEX_PATTERN = /^(\d{20})\.txnindex$/;
 const SET_ASIDE_PATTERN = /\.truncated$/;
 
 /** Partitions are numbered 0 … 2^31 − 1. */
-export const MAX_PARTITION = 0x7fff_ffff;
+const MAX_PARTITION = 0x7fff_ffff;
 
 /** A segment of one log, as names and journal records know it. `tag` 0: the plain name. */
 export interface SegmentName {
@@ -85,7 +85,7 @@ export function parsePartitionDirectory(
 }
 
 /** The part of the name that a segment's log and index files share. */
-export function segmentStem(name: SegmentName): string {
+function segmentStem(name: SegmentName): string {
   invariant(Number.isSafeInteger(name.base) && name.base >= 0, `a segment starts at offset ${name.base}`);
   const base = String(name.base).padStart(20, '0');
   return name.tag === 0 ? base : `${base}.${name.tag}`;
