@@ -103,10 +103,14 @@ describe('varve node', () => {
     const client = await clientOf(first.ready.port);
     await until('the node leads', async () => (await statusOf(first.ready.port)).partitions[0]!.highWatermark > 0);
     await client.produce(batchOf('kept'));
+    const { highWatermark } = (await statusOf(first.ready.port)).partitions[0]!;
     expect(await stop(first.child, 'SIGTERM')).toEqual([0, null]);
 
     const second = await startNode(...single('d1'));
-    await until('the node leads', async () => (await statusOf(second.ready.port)).partitions[0]!.highWatermark > 2);
+    await until(
+      'the node leads in a term of its own',
+      async () => (await statusOf(second.ready.port)).partitions[0]!.highWatermark > highWatermark,
+    );
     const again = await clientOf(second.ready.port);
     expect(await again.readAll()).toEqual(['kept']);
     expect((await statusOf(second.ready.port)).partitions[0]!.recovery.clean).toBe(true);

@@ -1,5 +1,6 @@
 // A store that is used while strace makes its Nth sync fail: appends, checkpoints and whatever else would sync, until long
-// after the first error. One log, one thing after the other: nothing else is on its way when a sync fails. Says how it went in one line of JSON. Arguments: data directory.
+// after the first error. One log, one thing after the other: besides, only the journal's next file may be on its way when
+// a sync fails. Says how it went in one line of JSON. Arguments: data directory.
 import { openStore } from '../../dist/src/main.js';
 
 const codes = new Set();

@@ -48,10 +48,22 @@ function traced(
   return { syncs, outcome: JSON.parse(stdout) as Outcome };
 }
 
+const MEETINGS_MAX = 3;
+
+/**
+ * A single sync of another thread, which makes the journal's next file ahead of need: it may have been on its way to the
+ * kernel before it could be told. Met by chance, so then the run is made again; a store that goes on is met every time.
+ */
+function isUnderWay(failed: string, later: readonly string[]): boolean {
+  const threadOf = (line: string): string => line.split(' ')[0]!;
+  return later.length === 1 && threadOf(later[0]!) !== threadOf(failed);
+}
+
 test.skipIf(reason !== undefined).each(['fdatasync', 'fsync', 'msync'])(
   'after an EIO of %s no sync is tried',
   async (syscall) => {
     let hits = 0;
+    let meetings = 0;
     for (let when = 1; when <= 6; when++) {
       const directory = scratch.directory();
       const { syncs, outcome } = traced(directory, syscall, when);
@@ -61,6 +73,10 @@ test.skipIf(reason !== undefined).each(['fdatasync', 'fsync', 'msync'])(
       expect(outcome.codes, syncs[failed]).toContain('DISK_FAILED');
       expect(outcome.codes.filter((code) => code !== 'DISK_FAILED' && code !== 'CLOSED')).toEqual([]);
       const later = syncs.slice(failed + 1);
+      if (isUnderWay(syncs[failed]!, later) && ++meetings < MEETINGS_MAX) {
+        when--;
+        continue;
+      }
       expect(later, `after ${syncs[failed]}`).toEqual([]);
       const store = await openStore(directory, { create: true });
       expect((await store.openLog('t', 0)).end).toBeGreaterThanOrEqual(outcome.acknowledged);

@@ -1,7 +1,10 @@
 // One sync serves everything that waits for one, whatever partition it belongs to.
 import { expect, test } from 'vitest';
-import { openStore } from '../../src/log/store.js';
+import { openStore, Store } from '../../src/log/store.js';
 import { BatchBuilder } from '../../src/record/batch-builder.js';
+import { TwinDisk } from '../sim/twin-disk.js';
+import { TwinFileSystem } from '../sim/twin-file-system.js';
+import { PromptScheduler } from '../sim/twin-schedulers.js';
 import { crashImage, journalRecords, temporaryDirectory } from './crash-image.js';
 
 const OPTIONS = { create: true, checkpointIntervalMs: 3_600_000, journalFileBytes: 8 * 1024 * 1024 };
@@ -42,13 +45,15 @@ function stamped(batch: Buffer, payload: Buffer): Buffer {
   return Buffer.concat([payload.subarray(0, 17), batch.subarray(17)]);
 }
 
-test('callers that append at the same time share syncs; a lone one has its own, at once', async () => {
-  const store = await openStore(temporaryDirectory(), OPTIONS);
+test('callers that append at the same time share a sync; a lone one has its own, at once', async () => {
+  // The twin's journal takes its turn when the callers had theirs, however fast its disk is.
+  const disk = new TwinDisk(new TwinFileSystem(), { scheduler: new PromptScheduler() });
+  const store = await Store.open({ disk, path: '/twin', bootId: 'boot 1' }, OPTIONS);
   const log = await store.openLog('t', 0);
   const { syncs } = store.stats().journal;
   await log.append([{ value: 'alone' }]);
   expect(store.stats().journal.syncs).toBe(syncs + 1);
   await Promise.all(Array.from({ length: 64 }, () => log.append([{ value: 'x'.repeat(1000) }])));
-  expect(store.stats().journal.syncs).toBeLessThan(syncs + 1 + 32);
+  expect(store.stats().journal.syncs).toBe(syncs + 2);
   await store.close();
 });
