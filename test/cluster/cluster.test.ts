@@ -1,19 +1,8 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Replica } from '../../src/cluster/replica.js';
 import type { NodeStatus } from '../../src/cluster/status.js';
 import { FrameType, type MetadataReplyHeader } from '../../src/rpc/protocol.js';
-import { batchOf, TestCluster, until } from './harness.js';
-
-const clusters: TestCluster[] = [];
-afterEach(async () => {
-  for (const cluster of clusters.splice(0)) await cluster.close();
-});
-
-async function start(...args: Parameters<typeof TestCluster.start>): Promise<TestCluster> {
-  const cluster = await TestCluster.start(...args);
-  clusters.push(cluster);
-  return cluster;
-}
+import { batchOf, startCluster, type TestCluster, until } from './harness.js';
 
 /** Every byte of a replica's log. */
 function bytesOf({ log }: Replica): Buffer {
@@ -35,7 +24,7 @@ const otherThan = (id: number): number[] => [1, 2, 3].filter((other) => other !=
 
 describe('a cluster of three', () => {
   test('elects one leader per partition, and everybody learns who it is', async () => {
-    const cluster = await start(3, { topics: [{ name: 'events', partitions: 4 }] });
+    const cluster = await startCluster(3, { topics: [{ name: 'events', partitions: 4 }] });
     for (let partition = 0; partition < 4; partition++) {
       const leader = await cluster.leader('events', partition);
       await until('all nodes know the leader', () =>
@@ -48,7 +37,7 @@ describe('a cluster of three', () => {
   test.each(['sync', 'async', 'none'] as const)(
     'stores what acks 0, 1 and all were sent under flush %s, on all replicas',
     async (flush) => {
-      const cluster = await start(3, { topics: [{ name: 'events', flush }] });
+      const cluster = await startCluster(3, { topics: [{ name: 'events', flush }] });
       const client = await cluster.client(await cluster.leader());
       const base = await client.produce(batchOf('all-1', 'all-2'));
       expect(await client.produce(batchOf('one'), { acks: 1 })).toBe(base + 2);
@@ -61,7 +50,7 @@ describe('a cluster of three', () => {
   );
 
   test('keeps the order of many batches in flight at once, and answers each with its own offset', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const client = await cluster.client(await cluster.leader());
     const offsets = await Promise.all(
       Array.from({ length: 500 }, (_, i) => client.produce(batchOf(`${i}a`, `${i}b`), { acks: i % 2 === 0 ? -1 : 1 })),
@@ -75,7 +64,7 @@ describe('a cluster of three', () => {
   });
 
   test('elects a new leader by itself when the leader stops, loses nothing acknowledged, and the old one catches up', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const first = await cluster.leader();
     const client = await cluster.client(first);
     const values = Array.from({ length: 200 }, (_, i) => `value-${i}`);
@@ -94,7 +83,7 @@ describe('a cluster of three', () => {
   });
 
   test('cuts off what a deposed leader alone had stored', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const old = await cluster.leader();
     const client = await cluster.client(old);
     await client.produce(batchOf('kept'));
@@ -120,7 +109,7 @@ describe('a cluster of three', () => {
   });
 
   test('tells a producer that the outcome is unknown when the leader loses its majority', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const leader = await cluster.leader();
     const client = await cluster.client(leader);
     const stopping = Promise.all(otherThan(leader).map((id) => cluster.stopNode(id)));
@@ -131,7 +120,7 @@ describe('a cluster of three', () => {
   });
 
   test('answers a producer that waits no longer', async () => {
-    const cluster = await start(3, { electionMs: 2000 });
+    const cluster = await startCluster(3, { electionMs: 2000 });
     const leader = await cluster.leader();
     const client = await cluster.client(leader);
     const stopping = Promise.all(otherThan(leader).map((id) => cluster.stopNode(id)));
@@ -140,7 +129,7 @@ describe('a cluster of three', () => {
   });
 
   test('keeps everything over a restart of all nodes', async () => {
-    const cluster = await start(3, { topics: [{ name: 'events' }, { name: 'loose', flush: 'none' }] });
+    const cluster = await startCluster(3, { topics: [{ name: 'events' }, { name: 'loose', flush: 'none' }] });
     for (const topic of ['events', 'loose']) {
       const client = await cluster.client(await cluster.leader(topic));
       for (let i = 0; i < 20; i++) await client.produce(batchOf(`${topic} ${i}`), { topic });
@@ -155,7 +144,7 @@ describe('a cluster of three', () => {
   });
 
   test('deletes records on all replicas, and refuses to delete what is not final', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const leader = await cluster.leader();
     const client = await cluster.client(leader);
     const base = await client.produce(batchOf('a', 'b'));
@@ -182,7 +171,7 @@ describe('a cluster of three', () => {
   });
 
   test('a follower names the leader, and closes on acks 0', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const leader = await cluster.leader();
     const [follower] = otherThan(leader);
     await until('the follower knows the leader', () => cluster.node(follower!).replica('events', 0).leader === leader);
@@ -201,7 +190,7 @@ describe('a cluster of three', () => {
   });
 
   test('reports what it knows: metadata and status', async () => {
-    const cluster = await start(3, { topics: [{ name: 'events', partitions: 2 }] });
+    const cluster = await startCluster(3, { topics: [{ name: 'events', partitions: 2 }] });
     const leaders = [await cluster.leader('events', 0), await cluster.leader('events', 1)];
     const client = await cluster.client(leaders[0]!);
     await until('the node knows both leaders', () =>
@@ -236,7 +225,7 @@ describe('a cluster of three', () => {
 
 describe('a cluster of one', () => {
   test.each(['sync', 'async', 'none'] as const)('is its own majority under flush %s', async (flush) => {
-    const cluster = await start(1, { topics: [{ name: 'events', flush }] });
+    const cluster = await startCluster(1, { topics: [{ name: 'events', flush }] });
     const client = await cluster.client(await cluster.leader());
     await client.produce(batchOf('a'));
     await client.produce(batchOf('b'), { acks: 1 });
@@ -250,7 +239,7 @@ describe('a cluster of one', () => {
   });
 
   test('a long poll is answered by the record it waits for, and at its deadline by what there is', async () => {
-    const cluster = await start(1);
+    const cluster = await startCluster(1);
     const client = await cluster.client(await cluster.leader());
     const base = await client.produce(batchOf('first'));
     const waiting = client.fetch(base + 1, { minBytes: 1, maxWaitMs: 60_000 });
@@ -264,7 +253,7 @@ describe('a cluster of one', () => {
   });
 
   test('unknown topics and partitions are named', async () => {
-    const cluster = await start(1);
+    const cluster = await startCluster(1);
     const client = await cluster.client(await cluster.leader());
     await expect(client.produce(batchOf('x'), { topic: '../etc' })).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC' });
     await expect(client.produce(batchOf('x'), { partition: 1 })).rejects.toMatchObject({ code: 'UNKNOWN_PARTITION' });
@@ -274,7 +263,7 @@ describe('a cluster of one', () => {
   });
 
   test('a bad batch is refused as a whole request part, and nothing of it is appended', async () => {
-    const cluster = await start(1, { topics: [{ name: 'events', maxBatchBytes: 65_536 }] });
+    const cluster = await startCluster(1, { topics: [{ name: 'events', maxBatchBytes: 65_536 }] });
     const client = await cluster.client(await cluster.leader());
     const { end } = cluster.node(1).replica('events', 0).log;
     const corrupt = batchOf('good', 'bad');
@@ -296,7 +285,7 @@ describe('a cluster of one', () => {
     ['with an unknown acks', [7, 0, [['events', 0, 0]]], Buffer.alloc(0)],
     ['whose lengths do not add up', [-1, 0, [['events', 0, 7]]], Buffer.alloc(3)],
   ])('a request %s closes the connection', async (_, header, body) => {
-    const cluster = await start(1);
+    const cluster = await startCluster(1);
     const client = await cluster.client(await cluster.leader());
     const closed = new Promise((resolve) => {
       client.connection.onClose = resolve;
@@ -310,7 +299,7 @@ describe('a cluster of one', () => {
   });
 
   test('a frame nobody knows closes the connection', async () => {
-    const cluster = await start(1);
+    const cluster = await startCluster(1);
     const client = await cluster.client(1);
     const closed = new Promise((resolve) => {
       client.connection.onClose = resolve;
@@ -320,7 +309,7 @@ describe('a cluster of one', () => {
   });
 
   test('a producer with more bytes in flight than allowed is read more slowly, not refused', async () => {
-    const cluster = await start(1, { clientMaxInflightBytes: 4 * 2 ** 20, store: { pendingMaxBytes: 2 ** 20 } });
+    const cluster = await startCluster(1, { clientMaxInflightBytes: 4 * 2 ** 20, store: { pendingMaxBytes: 2 ** 20 } });
     const client = await cluster.client(await cluster.leader());
     const values = Array.from({ length: 300 }, (_, i) => `${i}`.padEnd(100_000, 'x'));
     await Promise.all(values.map((value) => client.produce(batchOf(value))));

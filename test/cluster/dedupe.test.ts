@@ -1,26 +1,15 @@
 /** Idempotent producers over the wire: duplicates, refusals, and a new leader that knows what the old one stored. */
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FrameType } from '../../src/rpc/protocol.js';
 import { type Produced, producedBatch } from '../log/producer-model.js';
-import { TestCluster, until } from './harness.js';
-
-const clusters: TestCluster[] = [];
-afterEach(async () => {
-  for (const cluster of clusters.splice(0)) await cluster.close();
-});
-
-async function start(size: number): Promise<TestCluster> {
-  const cluster = await TestCluster.start(size);
-  clusters.push(cluster);
-  return cluster;
-}
+import { startCluster, until } from './harness.js';
 
 const batch = (sequence: number, more: Partial<Produced> = {}): Buffer =>
   producedBatch({ producerId: 1, epoch: 0, sequence, count: 2, ...more });
 
 describe('a batch that is sent again', () => {
   test('gets the offsets of the first time, from the same leader and from the next one', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const leader = await cluster.leader();
     const client = await cluster.client(leader);
     const first = await client.produce(batch(0));
@@ -35,7 +24,7 @@ describe('a batch that is sent again', () => {
   });
 
   test.each([1, -1] as const)('is not answered before its original is (acks %i)', async (acks) => {
-    const cluster = await start(1);
+    const cluster = await startCluster(1);
     const client = await cluster.client(await cluster.leader());
     const { log } = cluster.node(1).replica('events', 0);
     const header = [acks, 30_000, [['events', 0, batch(0).length]]];
@@ -52,7 +41,7 @@ describe('a batch that is sent again', () => {
 });
 
 test('what a leader refuses reaches the producer with its code', async () => {
-  const cluster = await start(1);
+  const cluster = await startCluster(1);
   const client = await cluster.client(await cluster.leader());
   await client.produce(batch(0, { epoch: 1 }));
   await expect(client.produce(batch(5, { epoch: 1 }))).rejects.toMatchObject({ code: 'OUT_OF_ORDER_SEQUENCE' });

@@ -1,20 +1,9 @@
 /** What a node does when its store fails under it. The failures are put in place of single calls of its logs. */
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { VarveError } from '../../src/errors.js';
 import type { Log } from '../../src/log/log.js';
 import { FrameType } from '../../src/rpc/protocol.js';
-import { batchOf, TestCluster, until } from './harness.js';
-
-const clusters: TestCluster[] = [];
-afterEach(async () => {
-  for (const cluster of clusters.splice(0)) await cluster.close();
-});
-
-async function start(size: number): Promise<TestCluster> {
-  const cluster = await TestCluster.start(size);
-  clusters.push(cluster);
-  return cluster;
-}
+import { batchOf, startCluster, until } from './harness.js';
 
 type Failing = 'appendReplicated' | 'appendProduced' | 'appendControl' | 'advanceHighWatermark';
 
@@ -35,7 +24,7 @@ const full = new VarveError('DISK_FULL', 'no space left');
 
 describe('a node whose disk', () => {
   test('failed leaves replication, still serves reads of what is committed, and the others go on', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const leader = await cluster.leader();
     const client = await cluster.client(leader);
     await client.produce(batchOf('before'));
@@ -61,7 +50,7 @@ describe('a node whose disk', () => {
   });
 
   test('fails in the middle of an append says that the outcome is unknown: the bytes may be there after a restart', async () => {
-    const cluster = await start(1);
+    const cluster = await startCluster(1);
     const { log } = cluster.node(await cluster.leader()).replica('events', 0);
     const client = await cluster.client(1);
     const append = log.appendProduced.bind(log);
@@ -75,7 +64,7 @@ describe('a node whose disk', () => {
   });
 
   test('fails at a deletion does not say that it was done', async () => {
-    const cluster = await start(1);
+    const cluster = await startCluster(1);
     const leader = await cluster.leader();
     const client = await cluster.client(leader);
     await client.produce(batchOf('a'));
@@ -89,7 +78,7 @@ describe('a node whose disk', () => {
   });
 
   test('is full refuses producers while it leads, and takes them again when there is space', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const leader = await cluster.leader();
     const client = await cluster.client(leader);
     const mend = fail(cluster.node(leader).replica('events', 0).log, 'appendProduced', full);
@@ -100,7 +89,7 @@ describe('a node whose disk', () => {
   });
 
   test('is full takes appends for lost while it follows, and catches up when there is space', async () => {
-    const cluster = await start(3);
+    const cluster = await startCluster(3);
     const leader = await cluster.leader();
     const client = await cluster.client(leader);
     const follower = [1, 2, 3].find((id) => id !== leader)!;
@@ -117,8 +106,7 @@ describe('a node whose disk', () => {
   });
 
   test('is full when it is elected tries again later', async () => {
-    const cluster = await TestCluster.start(1);
-    clusters.push(cluster);
+    const cluster = await startCluster(1);
     await cluster.leader();
     await cluster.stopNode(1);
     const node = await cluster.startNode(1);
@@ -133,7 +121,7 @@ describe('a node whose disk', () => {
 });
 
 test('a node that finds a contradiction stops by itself, and says why', async () => {
-  const cluster = await start(1);
+  const cluster = await startCluster(1);
   const client = await cluster.client(await cluster.leader());
   const node = cluster.node(1);
   fail(

@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
 import { Node } from '../../src/cluster/node.js';
 import type { NodeEvent, NodeOptions, PeerOptions } from '../../src/cluster/node-options.js';
 import type { Replica } from '../../src/cluster/replica.js';
@@ -50,6 +51,13 @@ export async function until(
     }
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
+}
+
+/** A cluster that is closed when the test has ended. */
+export async function startCluster(...args: Parameters<typeof TestCluster.start>): Promise<TestCluster> {
+  const cluster = await TestCluster.start(...args);
+  onTestFinished(() => cluster.close());
+  return cluster;
 }
 
 export class TestCluster {

@@ -1,28 +1,15 @@
 /** Directories for images: in memory where there is room for that, removed when the run ends. */
-import {
-  accessSync,
-  constants,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statfsSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { fastDirectory, removeDirectory } from '../temporary-directory.js';
 import type { Image } from './image-kinds.js';
-
-const MEMORY = '/dev/shm';
-const NEEDED_BYTES = 512 * 1024 * 1024;
 
 export class Scratch {
   readonly root: string;
   #next = 0;
 
   constructor() {
-    this.root = mkdtempSync(join(parentFolder(), 'varve-images-'));
+    this.root = fastDirectory();
   }
 
   /** A directory of its own, with this in it. */
@@ -41,21 +28,11 @@ export class Scratch {
   }
 
   remove(directory: string): void {
-    rmSync(directory, { recursive: true, force: true });
+    removeDirectory(directory);
   }
 
   close(): void {
     this.remove(this.root);
-  }
-}
-
-function parentFolder(): string {
-  try {
-    accessSync(MEMORY, constants.W_OK);
-    const { bavail, bsize } = statfsSync(MEMORY);
-    return bavail * bsize >= NEEDED_BYTES ? MEMORY : tmpdir();
-  } catch {
-    return tmpdir();
   }
 }
 

@@ -1,36 +1,14 @@
 // What a caller without types can give the append calls: refused with the argument, what was given and what is allowed,
 // and nothing is changed.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import {
-  BatchBuilder,
-  decodeBatch,
-  decodeBatchAsync,
-  forEachRecord,
-  type Log,
-  openStore,
-  type Store,
-} from '../../src/main.js';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { BatchBuilder, decodeBatch, decodeBatchAsync, forEachRecord, type Log } from '../../src/main.js';
+import { sharedStore } from './shared-store.js';
 
-let directory: string;
-let store: Store;
+const openLog = sharedStore();
 let log: Log;
-let partition = 0;
-
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'varve-test-'));
-  store = await openStore(join(directory, 'store'), { create: true });
-});
 
 beforeEach(async () => {
-  log = await store.openLog('events', partition++);
-});
-
-afterAll(async () => {
-  await store.close();
-  rmSync(directory, { recursive: true });
+  log = await openLog();
 });
 
 const invalid = (message: RegExp) =>

@@ -1,8 +1,6 @@
-/** Directories of a test's own, removed after it, and images of what a crash leaves. */
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+/** Images of what a crash leaves. */
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
 import {
   DURABLE_MARK_RECORD_TYPE,
   decodeGroup,
@@ -17,14 +15,11 @@ import { CHECKPOINT_FILE, decodeCheckpoint } from '../../src/journal/checkpoint.
 import { META_FILE } from '../../src/log/data-directory.js';
 import { BATCH_HEADER_BYTES, batchSizeAt, lastOffsetAt } from '../../src/record/record-batch.js';
 import { parseLogFileName, parsePartitionDirectory, sameSegment } from '../../src/segment/file-names.js';
+import { temporaryDirectory } from '../temporary-directory.js';
+
+export { temporaryDirectory } from '../temporary-directory.js';
 
 const PAGE_BYTES = 4096;
-
-export function temporaryDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'varve-test-'));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
 
 /**
  * What kill -9 would leave at this moment: the files as every process sees them (the page cache), copied while the store

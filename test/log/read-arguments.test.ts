@@ -1,24 +1,14 @@
 // What a caller without types can give the reads: refused with the argument, what was given and what is allowed.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Log, openStore, type ReadOptions, type Store } from '../../src/main.js';
+import { beforeAll, expect, test } from 'vitest';
+import type { Log, ReadOptions } from '../../src/main.js';
+import { sharedStore } from './shared-store.js';
 
-let directory: string;
-let store: Store;
+const openLog = sharedStore();
 let log: Log;
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'varve-test-'));
-  store = await openStore(join(directory, 'store'), { create: true });
-  log = await store.openLog('events', 0);
+  log = await openLog();
   await log.append([{ value: 'a', timestamp: 5 }]);
-});
-
-afterAll(async () => {
-  await store.close();
-  rmSync(directory, { recursive: true });
 });
 
 const invalid = (message: RegExp) => ({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(message) });
@@ -79,5 +69,5 @@ test('undefined options are the defaults', async () => {
 });
 
 test.each<[unknown]>([[null], [5], [[]]])('openLog refuses the options %j', async (options) => {
-  await expect(store.openLog('other', 0, options as object)).rejects.toMatchObject(invalid(/options: give an object/));
+  await expect(openLog(options as object)).rejects.toMatchObject(invalid(/options: give an object/));
 });

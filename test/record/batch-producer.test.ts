@@ -1,27 +1,13 @@
 // The public API alone: everything an embedded idempotent producer needs is exported.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { BatchBuilder, type BatchProducer, type Compression, type Log, openStore, type Store } from '../../src/main.js';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { BatchBuilder, type BatchProducer, type Compression, type Log } from '../../src/main.js';
+import { sharedStore } from '../log/shared-store.js';
 
-let directory: string;
-let store: Store;
+const openLog = sharedStore();
 let log: Log;
-let partition = 0;
-
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'varve-'));
-  store = await openStore(join(directory, 'store'), { create: true });
-});
 
 beforeEach(async () => {
-  log = await store.openLog('events', partition++);
-});
-
-afterAll(async () => {
-  await store.close();
-  rmSync(directory, { recursive: true });
+  log = await openLog();
 });
 
 const producer: BatchProducer = { producerId: 2 ** 40, producerEpoch: 3, baseSequence: 0 };

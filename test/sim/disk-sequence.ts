@@ -11,18 +11,10 @@ import { JournalReader } from '../../src/disk/journal-reader.js';
 import { openDisk } from '../../src/disk/native-disk.js';
 import { Trace } from '../../src/disk/trace.js';
 import { Prng } from '../raft/prng.js';
+import { fastDirectory, removeDirectory } from '../temporary-directory.js';
 import { TwinDisk } from './twin-disk.js';
 import { TwinDirectory, TwinFileSystem, type TwinNode } from './twin-file-system.js';
-import {
-  difference,
-  fastTemporaryDirectory,
-  filesOf,
-  JournalWatch,
-  outcome,
-  removeDirectory,
-  settle,
-  sizesOf,
-} from './twin-pair.js';
+import { difference, filesOf, JournalWatch, outcome, runSequence, settle, sizesOf } from './twin-pair.js';
 import { PromptScheduler } from './twin-schedulers.js';
 import type { TwinSegment } from './twin-segment.js';
 
@@ -49,16 +41,8 @@ interface OpenJournal extends Pair<Journal> {
 }
 
 /** @throws Error with the calls that led to the difference */
-export async function runDiskSequence(seed: number): Promise<DiskCoverage> {
-  const sequence = new DiskSequence(seed);
-  try {
-    await sequence.run();
-    return sequence.coverage;
-  } catch (error) {
-    throw new Error(`seed ${seed}: ${(error as Error).message}\n  ${sequence.calls.join('\n  ')}`, { cause: error });
-  } finally {
-    await sequence.dispose();
-  }
+export function runDiskSequence(seed: number): Promise<DiskCoverage> {
+  return runSequence(seed, new DiskSequence(seed));
 }
 
 /** What a sequence came through. */
@@ -86,7 +70,7 @@ class DiskSequence {
     reopenings: 0,
   };
   readonly #random: Prng;
-  readonly #root = fastTemporaryDirectory();
+  readonly #root = fastDirectory();
   readonly #fileSystem = new TwinFileSystem();
   #native!: Disk;
   #watch!: JournalWatch;

@@ -15,18 +15,10 @@ import { BatchBuilder } from '../../src/record/batch-builder.js';
 import { baseOffsetAt, batchSizeAt } from '../../src/record/record-batch.js';
 import { wallClock } from '../wall-clock.js';
 import { Prng } from '../raft/prng.js';
+import { fastDirectory, removeDirectory } from '../temporary-directory.js';
 import { TwinDisk } from './twin-disk.js';
 import { TwinFileSystem } from './twin-file-system.js';
-import {
-  difference,
-  fastTemporaryDirectory,
-  filesOf,
-  JournalWatch,
-  outcome,
-  removeDirectory,
-  settle,
-  sizesOf,
-} from './twin-pair.js';
+import { difference, filesOf, JournalWatch, outcome, runSequence, settle, sizesOf } from './twin-pair.js';
 import { PromptScheduler } from './twin-schedulers.js';
 
 const KIB = 1024;
@@ -49,16 +41,8 @@ interface LogSettings extends OpenLogOptions {
   readonly partition: number;
 }
 
-export async function runStoreSequence(seed: number): Promise<StoreCoverage> {
-  const sequence = new StoreSequence(seed);
-  try {
-    await sequence.run();
-    return sequence.coverage;
-  } catch (error) {
-    throw new Error(`seed ${seed}: ${(error as Error).message}\n  ${sequence.calls.join('\n  ')}`, { cause: error });
-  } finally {
-    await sequence.dispose();
-  }
+export function runStoreSequence(seed: number): Promise<StoreCoverage> {
+  return runSequence(seed, new StoreSequence(seed));
 }
 
 /** What a sequence came through: sums over many of them show that the comparison is one of something. */
@@ -78,7 +62,7 @@ class StoreSequence {
   readonly #random: Prng;
   readonly #options: Partial<StoreOptions>;
   readonly #settings: readonly LogSettings[];
-  #root = fastTemporaryDirectory();
+  #root = fastDirectory();
   #fileSystem = new TwinFileSystem();
   #watch!: JournalWatch;
   #native!: Side;
@@ -193,7 +177,7 @@ class StoreSequence {
     this.calls.push('kill');
     this.coverage.crashes++;
     await this.#settle();
-    const image = fastTemporaryDirectory();
+    const image = fastDirectory();
     cpSync(this.#root, image, { recursive: true, filter: (source) => !source.endsWith('/LOCK') });
     const dead = this.#twin;
     this.#fileSystem = twinOf(dead.disk).crash({ kind: 'process' });

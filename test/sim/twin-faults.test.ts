@@ -6,18 +6,10 @@ import { onTestFinished, test } from 'vitest';
 import type { Disk, Journal, SegmentFile } from '../../src/disk/disk.js';
 import { openDisk } from '../../src/disk/native-disk.js';
 import { type FailingKind, Trace } from '../../src/disk/trace.js';
+import { fastDirectory, removeDirectory } from '../temporary-directory.js';
 import { TwinDisk } from './twin-disk.js';
 import { TwinFileSystem } from './twin-file-system.js';
-import {
-  difference,
-  fastTemporaryDirectory,
-  filesOf,
-  JournalWatch,
-  outcome,
-  removeDirectory,
-  settle,
-  sizesOf,
-} from './twin-pair.js';
+import { difference, filesOf, JournalWatch, outcome, settle, sizesOf } from './twin-pair.js';
 import type { TwinOperation } from './twin-process.js';
 import { PromptScheduler } from './twin-schedulers.js';
 
@@ -126,7 +118,7 @@ function createSegment(side: Side, path: string): void {
 }
 
 test.each(faults)('$kind of $path fails once with $error', async ({ kind, path, error }) => {
-  const root = fastTemporaryDirectory();
+  const root = fastDirectory();
   onTestFinished(() => removeDirectory(root));
   const trace = new Trace();
   const fileSystem = new TwinFileSystem();

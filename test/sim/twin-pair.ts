@@ -3,8 +3,7 @@
  * threads are waited for, until both have the same files: whatever runs in the background has then had its turn, and what
  * comes next finds the same state on both sides.
  */
-import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Trace, TraceEvent } from '../../src/disk/trace.js';
 import { VarveError } from '../../src/errors.js';
@@ -22,23 +21,6 @@ export async function outcome(run: () => unknown): Promise<Outcome> {
     if (error instanceof VarveError) return { code: error.code };
     throw error;
   }
-}
-
-/** A directory in memory where there is one: the native side's syncs are then cheap. */
-export function fastTemporaryDirectory(): string {
-  for (const base of ['/dev/shm', tmpdir()]) {
-    try {
-      accessSync(base, constants.W_OK);
-      return mkdtempSync(join(base, 'varve-twin-'));
-    } catch {
-      // The next one will do.
-    }
-  }
-  throw new Error('there is no directory for temporary files');
-}
-
-export function removeDirectory(path: string): void {
-  rmSync(path, { recursive: true, force: true });
 }
 
 /** Content of a real directory in the form of `TwinFileSystem.files`. */
@@ -144,5 +126,26 @@ function look(differs: () => string | undefined): string | undefined {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'a file that was just there';
     throw error;
+  }
+}
+
+/** A random sequence of calls on both sides. */
+interface Sequence<Coverage> {
+  run(): Promise<void>;
+  dispose(): Promise<void>;
+  /** What was called, one line a call. */
+  readonly calls: readonly string[];
+  readonly coverage: Coverage;
+}
+
+/** @returns what the sequence came through @throws Error with the calls that led to the difference */
+export async function runSequence<Coverage>(seed: number, sequence: Sequence<Coverage>): Promise<Coverage> {
+  try {
+    await sequence.run();
+    return sequence.coverage;
+  } catch (error) {
+    throw new Error(`seed ${seed}: ${(error as Error).message}\n  ${sequence.calls.join('\n  ')}`, { cause: error });
+  } finally {
+    await sequence.dispose();
   }
 }
