@@ -5,7 +5,7 @@ import { CALL_ERRORS, type CallError, type Outcome, runWithFault } from './calls
 import { Scratch } from './scratch.js';
 import { WORKLOADS } from './workloads.js';
 
-const stride = Number(process.env['CALLS_STRIDE'] ?? 41);
+const stride = Number(process.env['CALLS_STRIDE'] ?? 61);
 const only = process.env['CALLS_WORKLOAD'];
 const onlyError = process.env['CALLS_ERROR'];
 const onlyCall = process.env['CALLS_CALL'];

@@ -61,8 +61,9 @@ const lies: readonly { readonly what: string; readonly workload: string; readonl
 test.each(lies)('found out: $what', async ({ workload, lie }) => {
   const tally = new Tally();
   const found = WORKLOADS.find(({ name }) => name === workload)!;
-  for (let seed = 1; tally.failures.length === 0 && seed <= 10; seed++) {
-    await cutWorkload(found, { scratch, seed, images: 60 }, tally, lie);
+  // A few images of many recordings: most lies are in the first ones.
+  for (let seed = 1; tally.failures.length === 0 && seed <= 40; seed++) {
+    await cutWorkload(found, { scratch, seed, images: 15 }, tally, lie);
   }
   expect(tally.failures.length).toBeGreaterThan(0);
 });

@@ -321,7 +321,7 @@ test.each([
           await run.store.close();
         }
       }),
-      { numRuns: 30 },
+      { numRuns: Number(process.env.VARVE_RUNS ?? 20) },
     );
   },
   600_000,

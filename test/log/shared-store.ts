@@ -10,7 +10,11 @@ export function sharedStore(): (options?: OpenLogOptions) => Promise<Log> {
   let store: Store;
   let partition = 0;
   beforeAll(async () => {
-    store = await openStore(join(directory, 'store'), { create: true });
+    store = await openStore(join(directory, 'store'), {
+      create: true,
+      journalFileBytes: 2 ** 20,
+      reserveBytes: 2 ** 20,
+    });
   });
   afterAll(() => store.close());
   return (options) => store.openLog('events', partition++, options);
