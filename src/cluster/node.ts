@@ -27,7 +27,7 @@ import { decodeFounding, FOUNDING_FILE, Founding, packMembers, unpackMembers } f
 import { type NodeGround, systemGround } from './node-ground.js';
 import { type NodeEvent, type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from './node-options.js';
 import { PeerLink } from './peer-link.js';
-import { unpackMessage } from './raft-codec.js';
+import { raftEntries, unpackMessage } from './raft-codec.js';
 import { Replica } from './replica.js';
 import type { ReplicaHost } from './replica-host.js';
 import type { NodeStatus } from './status.js';
@@ -419,23 +419,10 @@ export class Node {
       throw new VarveError('PROTOCOL_ERROR', `a peer sent a frame of type ${frame.type}`);
     }
     if (this.#closing !== undefined || this.#diskFailure !== undefined) return;
-    const { body } = frame;
-    let position = 0;
-    for (const entry of unpackHeader(frame.header)) {
-      if (!Array.isArray(entry)) throw new VarveError('PROTOCOL_ERROR', 'an entry of a Raft frame is not an array');
-      const [topicId, partition, packed, byteLength] = entry as unknown[];
-      if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(byteLength) || (byteLength as number) < 0) {
-        throw new VarveError('PROTOCOL_ERROR', 'an entry of a Raft frame has no partition or no length');
-      }
-      const end = position + (byteLength as number);
-      if (end > body.length) throw new VarveError('PROTOCOL_ERROR', 'a Raft frame is shorter than its entries say');
-      const replica = this.#byTopicId.get(topicId as string)?.[partition as number];
-      if (replica === undefined) {
-        this.#event('warn', 'unknown-group', { peer: link.id, topicId, partition });
-      } else {
-        this.#step(link, replica, packed, body.subarray(position, end));
-      }
-      position = end;
+    for (const { topicId, partition, packed, body } of raftEntries(frame)) {
+      const replica = this.#byTopicId.get(topicId)?.[partition];
+      if (replica === undefined) this.#event('warn', 'unknown-group', { peer: link.id, topicId, partition });
+      else this.#step(link, replica, packed, body);
     }
   }
 

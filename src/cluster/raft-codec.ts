@@ -22,6 +22,7 @@ import type { AppendRequest, BatchSpan, Member, Message, Recovery, Sender } from
 import { malformed } from '../raft/validate.js';
 import { baseOffsetAt, epochAt, isControlAt, lastOffsetDeltaAt } from '../record/record-batch.js';
 import { validateStoredBatch } from '../record/validate-batch.js';
+import { type Frame, unpackHeader } from '../rpc/frame.js';
 import { MAX_BATCH_BYTES } from '../rpc/protocol.js';
 import { configurationAt, decodeConfiguration } from './control-batches.js';
 
@@ -196,4 +197,29 @@ function receivedAppend(
 
 function refused(what: string): VarveError {
   return new VarveError('PROTOCOL_ERROR', `a Raft message is malformed: ${what}`);
+}
+
+/** One message of a Raft frame, not unpacked yet, and the batches that travel with it. */
+export interface RaftEntry {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly packed: unknown;
+  readonly body: Buffer;
+}
+
+/** The messages of a frame, of many groups. @throws VarveError PROTOCOL_ERROR, at the entry that is at fault */
+export function* raftEntries({ header, body }: Frame): Generator<RaftEntry> {
+  let position = 0;
+  for (const entry of unpackHeader(header)) {
+    if (!Array.isArray(entry)) throw new VarveError('PROTOCOL_ERROR', 'an entry of a Raft frame is not an array');
+    const [topicId, partition, packed, byteLength] = entry as unknown[];
+    if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(byteLength) || (byteLength as number) < 0) {
+      throw new VarveError('PROTOCOL_ERROR', 'an entry of a Raft frame has no partition or no length');
+    }
+    const end = position + (byteLength as number);
+    if (end > body.length) throw new VarveError('PROTOCOL_ERROR', 'a Raft frame is shorter than its entries say');
+    const batches = body.subarray(position, end);
+    yield { topicId: topicId as string, partition: partition as number, packed, body: batches };
+    position = end;
+  }
 }

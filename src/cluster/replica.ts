@@ -12,14 +12,12 @@
  * disk or a broken invariant is the node's matter (`ReplicaHost`).
  */
 import { invariant, VarveError } from '../errors.js';
-import { type AppendedRange, ControlKind, type Log, type Configuration as StoredConfiguration } from '../log/log.js';
+import { type AppendedRange, ControlKind, type Log } from '../log/log.js';
 import { Raft } from '../raft/raft.js';
 import type { ProposedMembership } from '../raft/membership-change.js';
 import type {
   HardState,
-  LoggedConfiguration,
   LogProgress,
-  LogView,
   LogWrite,
   Membership,
   Message,
@@ -28,12 +26,12 @@ import type {
   Role,
   Sender,
 } from '../raft/types.js';
-import { DATA_FRAME_BYTES } from '../rpc/protocol.js';
 import { AppendSender } from './append-sender.js';
-import { decodeConfiguration, encodeConfiguration } from './control-batches.js';
+import { encodeConfiguration } from './control-batches.js';
 import { FetchQueue } from './fetch-queue.js';
 import type { ProduceRequest } from './produce-request.js';
 import type { ReceivedAppend } from './raft-codec.js';
+import { raftOptions, storedConfiguration } from './raft-ground.js';
 import { ReplicaDeletion } from './replica-deletion.js';
 import type { ReplicaHost } from './replica-host.js';
 import type { PartitionStatus } from './status.js';
@@ -369,32 +367,7 @@ export class Replica {
   }
 
   #createCore(): Raft {
-    const { log, host } = this;
-    return new Raft({
-      self: host.self,
-      configurations: this.#configurations(),
-      hardState: log.hardState,
-      highWatermark: log.highWatermark,
-      progress: this.#takeProgress(),
-      log: viewOf(log),
-      countBy: log.options.flush === 'sync' ? 'durable' : 'written',
-      heartbeatTicks: host.heartbeatTicks,
-      electionTicks: host.electionTicks,
-      maxInflightMessages: host.maxInflightMessages,
-      maxInflightBytes: host.maxInflightBytes,
-      maxAppendBytes: DATA_FRAME_BYTES,
-      uncleanRecovery: host.uncleanRecovery,
-      random: host.random,
-    });
-  }
-
-  /** The founding configuration precedes the log's: it was in effect, and is again if those are cut off uncommitted. */
-  #configurations(): LoggedConfiguration[] {
-    const logged = this.log.configurations.map(({ offset, value }) => ({
-      offset,
-      configuration: decodeConfiguration(value, `${this.name}, offset ${offset}`),
-    }));
-    return [{ offset: -1, configuration: this.host.founding }, ...logged];
+    return new Raft(raftOptions(this.log, this.host, this.name, this.#takeProgress()));
   }
 
   #reportProgress(): void {
@@ -606,33 +579,6 @@ export class Replica {
     this.#appended = false;
     this.host.schedule(this);
   }
-}
-
-/** What Raft calls the log's start is where what is kept begins; readers see less. */
-function viewOf(log: Log): LogView {
-  return {
-    get start() {
-      return log.physicalStart;
-    },
-    get logStart() {
-      return log.start;
-    },
-    get end() {
-      return log.end;
-    },
-    get lastEpoch() {
-      return log.lastEpoch;
-    },
-    epochAt: (offset) => log.epochAt(offset),
-    endForEpoch: (epoch) => log.endForEpoch(epoch),
-    baseOf: (offset) => log.baseOf(offset),
-    span: (start, maxBytes) => log.span(start, maxBytes),
-  };
-}
-
-/** The founding configuration stands in no log. */
-function storedConfiguration({ offset, configuration }: LoggedConfiguration): StoredConfiguration | undefined {
-  return offset < 0 ? undefined : { offset, value: encodeConfiguration(configuration) };
 }
 
 const NO_VALUE = Buffer.alloc(0);

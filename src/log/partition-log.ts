@@ -1,11 +1,12 @@
 /**
  * One partition's log on one node (the contract is in log.ts): its parts put together, and what concerns all of them at
- * once: a truncation, a move of the high watermark, closing.
+ * once: a move of the high watermark, closing.
  *
  *   log-cursors      where everything stands            log-journal      what was submitted, and is it durable
  *   log-appender     batches in                         log-reader       batches out
  *   log-deletion     the oldest part goes               log-compaction   segments are swapped
- *   checkpoint-row   what a checkpoint says of it       log-gate         what is accepted at present
+ *   log-cut          the newest part goes               log-gate         what is accepted at present
+ *   checkpoint-row   what a checkpoint says of it
  *
  * An append is checked, stamped, copied once into the mapped segment, and handed to the journal; the journal's ticket
  * goes into the store's commit queue, which moves `durable` when the ticket is on disk. Nothing on this path waits.
@@ -18,7 +19,7 @@
  */
 import { invariant, VarveError } from '../errors.js';
 import type { Configuration } from '../journal/configuration-history.js';
-import { encodeHardState, encodeReset, encodeTruncation, RecordType } from '../journal/journal-records.js';
+import { encodeHardState, RecordType } from '../journal/journal-records.js';
 import type { LogState } from '../journal/log-state.js';
 import type { EpochEnd, HardState } from '../raft/types.js';
 import type { TransactionResult } from '../record/transaction-marker.js';
@@ -46,9 +47,10 @@ import type {
 import { LogAppender } from './log-appender.js';
 import { LogCompaction } from './log-compaction.js';
 import { LogCursors } from './log-cursors.js';
+import { LogCut } from './log-cut.js';
 import { LogDeletion } from './log-deletion.js';
 import { LogGate } from './log-gate.js';
-import { type LogHost, withReserve } from './log-host.js';
+import type { LogHost } from './log-host.js';
 import { LogJournal } from './log-journal.js';
 import type { LogParts } from './log-parts.js';
 import { LogReader } from './log-reader.js';
@@ -94,6 +96,7 @@ export class PartitionLog implements Log, CommitTarget {
   readonly #reader: LogReader;
   readonly #appender: LogAppender;
   readonly #embedded: EmbeddedAppends;
+  readonly #cut: LogCut;
   readonly #deletion: LogDeletion;
   readonly #recovery: RecoveryReport;
   readonly #close: (log: PartitionLog) => Promise<void>;
@@ -153,6 +156,15 @@ export class PartitionLog implements Log, CommitTarget {
       queue: host.queue,
       environment: host.environment,
       append: (batch) => this.#appender.appendBuilt(batch),
+    });
+    this.#cut = new LogCut(this.#parts, {
+      tail: this.#tail,
+      locator: this.#locator,
+      onCut: (offset) => {
+        this.#embedded.truncate(offset);
+        this.#reader.wakeAll();
+      },
+      onDurable: () => this.committed(),
     });
     this.#deletion = new LogDeletion(this.#parts, () => this.#reader.wakeAll());
     this.compaction = new LogCompaction(this.#parts, this.#tail, state);
@@ -279,52 +291,11 @@ export class PartitionLog implements Log, CommitTarget {
   }
 
   truncate(to: number): void {
-    this.#gate.checkAccepting();
-    const cursors = this.#cursors;
-    const { start, end, highWatermark } = cursors;
-    if (to >= end) return;
-    invariant(to >= start, `${this.name}: truncation at ${to} below the log start ${start}`);
-    const cut = this.#locator.baseOf(to);
-    invariant(cut >= highWatermark, `${this.name}: truncation at ${cut} below the high watermark ${highWatermark}`);
-    const truncation = withReserve(this.#host, () => this.segments.truncate(cut, cursors.generation + 1));
-    cursors.truncate(cut);
-    this.#tail.truncate(cut);
-    this.producers.truncate(cut);
-    const { generation } = cursors;
-    this.#journal.submit(RecordType.Truncation, encodeTruncation(truncation), (error) => {
-      if (error !== undefined || generation !== cursors.generation) return;
-      cursors.truncationDurable(cut);
-      this.committed();
-    });
-    this.#embedded.truncate(cut);
-    this.#reader.wakeAll();
+    this.#cut.truncate(to);
   }
 
   reset(logStart: number, prevEpoch: number, configuration: Configuration | undefined): void {
-    this.#gate.checkAccepting();
-    const cursors = this.#cursors;
-    invariant(
-      logStart >= cursors.highWatermark && logStart >= cursors.start,
-      `${this.name}: reset to ${logStart}, below the high watermark ${cursors.highWatermark}`,
-    );
-    const epochs = prevEpoch < 0 ? [] : [{ epoch: prevEpoch, startOffset: Math.max(0, logStart - 1) }];
-    const configurations =
-      configuration === undefined ? [] : [[configuration.offset, configuration.value.toString('base64')] as const];
-    const { segment, removed } = withReserve(this.#host, () => this.segments.reset(logStart, cursors.generation + 1));
-    cursors.reset(logStart, epochs, configurations);
-    this.#tail.truncate(0);
-    cursors.advanceHighWatermark(logStart);
-    this.producers.reset(logStart);
-    const { generation } = cursors;
-    const rows = epochs.map(({ epoch, startOffset }) => [epoch, startOffset] as const);
-    const payload = encodeReset({ logStart, segment, removed, epochs: rows, configurations });
-    this.#journal.submit(RecordType.Reset, payload, (error) => {
-      if (error !== undefined || generation !== cursors.generation) return;
-      cursors.truncationDurable(logStart);
-      this.committed();
-    });
-    this.#embedded.truncate(0);
-    this.#reader.wakeAll();
+    this.#cut.reset(logStart, prevEpoch, configuration);
   }
 
   advanceHighWatermark(to: number): void {

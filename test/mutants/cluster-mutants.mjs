@@ -45,7 +45,7 @@ export const clusterMutants = [
   {
     name: 'written-counts',
     says: 'under flush sync a replica counts by what is in its page cache',
-    file: 'src/cluster/replica.ts',
+    file: 'src/cluster/raft-ground.ts',
     changes: [["countBy: log.options.flush === 'sync' ? 'durable' : 'written',", "countBy: 'written',"]],
     killer: simulation,
   },

@@ -195,8 +195,8 @@ export const storeMutants = [
   {
     name: 'dedupe-remembers-what-was-cut-off',
     says: 'producer state keeps batches that a truncation cut off, and answers their retries as duplicates',
-    file: 'src/log/partition-log.ts',
-    changes: [['    this.producers.truncate(cut);\n', '']],
+    file: 'src/log/log-cut.ts',
+    changes: [['    producers.truncate(cut);\n', '']],
     killer: { files: ['test/log/producers.test.ts'] },
   },
   {
