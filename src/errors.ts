@@ -13,7 +13,10 @@ export const ERROR_CODES = [
   'INVALID_TOPIC',
   /** The bytes are not a well-formed record batch (magic 2). */
   'CORRUPT_BATCH',
-  /** A well-formed batch that the producer path refuses: control bit set, record count ≠ last offset delta + 1, or producer fields that cannot be. */
+  /**
+   * A well-formed batch that the producer path refuses: control bit set, record count ≠ last offset delta + 1, or
+   * producer fields that cannot be.
+   */
   'INVALID_BATCH',
   /** A gap in the sequence numbers of an idempotent producer: a batch before this one is missing. Nothing was appended. */
   'OUT_OF_ORDER_SEQUENCE',

@@ -147,7 +147,9 @@ function ask<T>(all: Map<number, Asked<T>[]>, partition: number, asked: Asked<T>
   else list.push(asked);
 }
 
-/** What is certainly in a partition, by offset: epoch (−1: not known), timestamp (NaN: not known), since when it is known. */
+/**
+ * What is certainly in a partition, by offset: epoch (−1: not known), timestamp (NaN: not known), since when it is known.
+ */
 class KnownLog {
   readonly partition: Partition;
   readonly length: number;

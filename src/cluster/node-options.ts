@@ -45,9 +45,10 @@ export interface NodeOptions {
    */
   readonly electionMs?: number;
   /**
-   * What becomes of a partition of which a majority of the replicas forgot acknowledged records (relaxed flush and a power cut of
-   * them all). 'never' (default): it stays offline until one comes back that knows. 'longest-log': on this node's word the
-   * replica with the longest log leads, and an event says what may be lost; set it on all nodes for as long as it takes.
+   * What becomes of a partition of which a majority of the replicas forgot acknowledged records (relaxed flush and a
+   * power cut of them all). 'never' (default): it stays offline until one comes back that knows. 'longest-log': on this
+   * node's word the replica with the longest log leads, and an event says what may be lost; set it on all nodes for as
+   * long as it takes.
    */
   readonly uncleanRecovery?: 'never' | 'longest-log';
   /** Bytes in flight to one follower of one partition. Default 8 MiB. */

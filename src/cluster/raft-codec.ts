@@ -1,7 +1,8 @@
 /**
  * Raft messages as they travel: arrays of numbers behind a number for the type. Who sent a message (node, directory,
  * incarnation) is known from the handshake of its connection, and whom it is for is whoever reads it: the sender's link
- * lets nothing through that is meant for another directory, nor what recovers another process than the one it is connected to. So neither is packed and neither can be forged.
+ * lets nothing through that is meant for another directory, nor what recovers another process than the one it is
+ * connected to. So neither is packed and neither can be forged.
  *
  *   1 pre-vote, 2 vote               [type, term, last epoch, end, transfer 0 | 1, led]
  *   3 pre-vote-reply, 4 vote-reply   [type, term, granted 0 | 1]
@@ -12,7 +13,8 @@
  *   7 heartbeat                      [type, term, high watermark, round, counted, recovery end or −1]
  *   8 heartbeat-reply                [type, term, round, forgetful 0 | 1]
  *   9 timeout-now                    [type, term]
- *   10 reset                         [type, term, log start, prev epoch, configuration's offset]    + configuration in the body
+ *   10 reset                         [type, term, log start, prev epoch, configuration's offset]
+ *                                    + configuration in the body
  *
  * The body of an append is checked here before the core hears of it: whole batches, intact, joining from `start` to `end`,
  * epochs that never go back and never exceed the term. What the core is told has arrived has arrived.

@@ -120,7 +120,10 @@ export class Replica {
     return this.#role === 'leader';
   }
 
-  /** A new leader may hold records that were never committed below offsets it knows to be: it reads after its own first commit. */
+  /**
+   * A new leader may hold records that were never committed below offsets it knows to be: it reads after its own first
+   * commit.
+   */
   get mayRead(): boolean {
     return this.#role === 'leader' && this.#highWatermark >= this.#leaderChangeEnd;
   }
@@ -540,7 +543,9 @@ export class Replica {
     this.fetches.wake();
   }
 
-  /** Everything that enters the core goes through here: the core is never used again after it, or the log under it, threw. */
+  /**
+   * Everything that enters the core goes through here: the core is never used again after it, or the log under it, threw.
+   */
   #guard(action: () => void): void {
     try {
       action();
@@ -554,7 +559,10 @@ export class Replica {
     }
   }
 
-  /** A follower needs what this log can't give: another replica must lead, and the node's other partitions have no part in it. */
+  /**
+   * A follower needs what this log can't give: another replica must lead, and the node's other partitions have no part in
+   * it.
+   */
   #stopDamaged(error: VarveError): void {
     this.host.warn(this, 'damaged', error);
     this.stop(error);

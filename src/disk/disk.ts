@@ -52,7 +52,10 @@ export interface Disk {
   readFileSync(path: string, position?: number, length?: number): Buffer | undefined;
   /** Size in bytes, undefined when the file does not exist. */
   fileSize(path: string): Promise<number | undefined>;
-  /** Durable replacement: temporary file, sync, rename, directory sync. With `keepPrevious` the old one stays as `<path>.previous`. */
+  /**
+   * Durable replacement: temporary file, sync, rename, directory sync. With `keepPrevious` the old one stays as
+   * `<path>.previous`.
+   */
   replaceFile(path: string, bytes: Uint8Array, options?: { keepPrevious?: boolean }): Promise<void>;
   /**
    * Writes bytes into an existing or new file at `position` and syncs it; never used on mapped files. With `unreferenced`
@@ -82,7 +85,9 @@ export interface Disk {
   allocateFile(path: string, bytes: number): Promise<void>;
   /** Removes a file whose content means nothing, at once and without a sync. A missing one is no error. */
   dropFile(path: string): void;
-  /** Lets go of deleted files that only garbage still refers to. Costs a garbage collection; the space is free soon after. */
+  /**
+   * Lets go of deleted files that only garbage still refers to. Costs a garbage collection; the space is free soon after.
+   */
   reclaim(): void;
 
   /** Creates a segment file (which must not exist) and maps it writable. Not synced: the journal covers its bytes. */
@@ -155,8 +160,8 @@ export interface SegmentFile {
   prepare(bytes: number): void;
   /**
    * The segment has ended; an append is INVARIANT_BROKEN from now on. Gives the space that was allocated behind `size` back,
-   * on the background thread, as far as the file system can. The file stays as long as it is, so mappings of it are safe, and
-   * everything that was ever stored stays. Nothing happens to a segment that was opened read-only, or with `keepTail`.
+   * on the background thread, as far as the file system can. The file stays as long as it is, so mappings of it are safe,
+   * and everything that was ever stored stays. Nothing happens to a segment that was opened read-only, or with `keepTail`.
    */
   releaseTail(): Promise<void>;
   /** fdatasync of the file on the background thread. */
@@ -179,7 +184,10 @@ export interface JournalOptions {
   readonly directoryId: Uint8Array;
   /** Number of the first file to write: greater than any that exists. */
   readonly firstFileNumber: number;
-  /** LSN (a byte count over the whole history of the journal) of the first group to write, and the checksum of the group before it (0 if none). */
+  /**
+   * LSN (a byte count over the whole history of the journal) of the first group to write, and the checksum of the group
+   * before it (0 if none).
+   */
   readonly startLsn: number;
   readonly previousChecksum: number;
   /** Size of one file. Written with zeros once, then recycled. */

@@ -18,7 +18,10 @@ export interface OpenFile {
   close(): Promise<void>;
 }
 
-/** Reads from `position` on, up to `length` bytes (default: all there are). What a file that became shorter no longer has is left out. */
+/**
+ * Reads from `position` on, up to `length` bytes (default: all there are). What a file that became shorter no longer has
+ * is left out.
+ */
 export async function readRange(
   file: Pick<OpenFile, 'stat' | 'read'>,
   position: number,

@@ -89,7 +89,10 @@ export class TimeIndex {
     this.#push(timestamp, relativeOffset);
   }
 
-  /** An offset such that all records below it (in this segment) are older than `timestamp`: scan from the batch that holds it. */
+  /**
+   * An offset such that all records below it (in this segment) are older than `timestamp`: scan from the batch that holds
+   * it.
+   */
   lookup(timestamp: number): number {
     return this.offsetAt(this.entryBefore(timestamp));
   }

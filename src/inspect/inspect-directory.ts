@@ -5,8 +5,8 @@
  * What recovery would do is found by doing it, on a disk that keeps all changes in memory (overlay-disk.ts). The
  * partitions are shown as opening would leave them.
  *
- * What can go wrong: DIRECTORY_MISSING, DIRECTORY_MISMATCH, DISK_FAILED (something cannot be read), INVALID_ARGUMENT (no such
- * partition), OFFSET_OUT_OF_RANGE (no such offset in it). Whatever is wrong with the data itself is a finding.
+ * What can go wrong: DIRECTORY_MISSING, DIRECTORY_MISMATCH, DISK_FAILED (something cannot be read), INVALID_ARGUMENT (no
+ * such partition), OFFSET_OUT_OF_RANGE (no such offset in it). Whatever is wrong with the data itself is a finding.
  */
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';

@@ -52,7 +52,10 @@ export interface CheckpointerParts {
   readonly states: Map<string, LogState>;
 }
 
-/** A place in the stream of records: what was submitted before it is not in `journalFile` or a later one, or a state has it. */
+/**
+ * A place in the stream of records: what was submitted before it is not in `journalFile` or a later one, or a state has
+ * it.
+ */
 interface Place {
   readonly journalFile: number;
   /** Of what was submitted before it: bytes in the journal. Known once that is durable. */
@@ -130,8 +133,8 @@ export class Checkpointer {
 
   /**
    * One checkpoint. Never two at a time: the caller sees to it.
-   * @param options `closing`: the logs' active indexes are written too. `inPart`: not all changed logs are taken if there are
-   *   many, but those that hold back the oldest journal file
+   * @param options `closing`: the logs' active indexes are written too. `inPart`: not all changed logs are taken if there
+   *   are many, but those that hold back the oldest journal file
    */
   async run(options: { readonly closing?: boolean; readonly inPart?: boolean } = {}): Promise<void> {
     const { environment, disk, journal, queue, logs, states } = this.#parts;

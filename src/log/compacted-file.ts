@@ -1,6 +1,6 @@
 /**
- * The file that compaction writes a segment into: batches in, and in the end a .log file, its indexes and its seal, all durable.
- * Nobody refers to it until a swap does; an unfinished one is removed.
+ * The file that compaction writes a segment into: batches in, and in the end a .log file, its indexes and its seal, all
+ * durable. Nobody refers to it until a swap does; an unfinished one is removed.
  *
  * What is the same as in the segment it replaces need not be written (`skip`): if all of it is, there is no file.
  *

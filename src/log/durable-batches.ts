@@ -1,6 +1,6 @@
 /**
- * What is known of the batches of a segment below the durable end, and is not covered by their CRC: the epochs of the log, and
- * places where batches begin or end. Bytes that check out and contradict it are another segment's, or have rotted.
+ * What is known of the batches of a segment below the durable end, and is not covered by their CRC: the epochs of the
+ * log, and places where batches begin or end. Bytes that check out and contradict it are another segment's, or have rotted.
  */
 import type { EpochIndex } from '../index/epoch-index.js';
 

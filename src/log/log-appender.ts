@@ -151,7 +151,10 @@ export class LogAppender {
     return list.all.length === 1 && list.active.length === 0 && this.#cursors.start === this.#cursors.end;
   }
 
-  /** The log start lies in the batch [base, end): the log goes on in a segment that begins with it. @throws VarveError DISK_FULL */
+  /**
+   * The log start lies in the batch [base, end): the log goes on in a segment that begins with it.
+   * @throws VarveError DISK_FULL
+   */
   #extendBack(base: number, end: number): void {
     const cursors = this.#cursors;
     if (end <= cursors.end || base === this.#segments.list.active.base) return;

@@ -35,7 +35,10 @@ export class LogJournal {
     return this.#host.journal.flush();
   }
 
-  /** Submits a small record, synced. `done` runs once: without an error when it is durable, with one when the store failed. */
+  /**
+   * Submits a small record, synced. `done` runs once: without an error when it is durable, with one when the store
+   * failed.
+   */
   submit(type: number, payload: Uint8Array, done: (error?: Error) => void): void {
     const { journal, queue } = this.#host;
     const { generation, lastEpoch } = this.#cursors;

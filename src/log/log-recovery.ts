@@ -157,8 +157,8 @@ class LogRecovery {
     const lastEpoch = this.#epochs.lastEpoch;
     // Batches of a term can be on disk before the term is; then no vote was given in it.
     const hardState = lastEpoch > fold.term ? { term: lastEpoch, vote: 0 } : { term: fold.term, vote: fold.vote };
-    // What it said is forgotten, and that is not: it stands in the row until a leader's log has been taken over. Whoever was in
-    // no term has acknowledged nothing to a leader.
+    // What it said is forgotten, and that is not: it stands in the row until a leader's log has been taken over. Whoever
+    // was in no term has acknowledged nothing to a leader.
     const lost = (fold.relaxed && !ground.pageCacheSurvived) || fold.hwFloor > end;
     const forgot = fold.forgot ?? (lost && hardState.term > 0 ? hardState.term : undefined);
     const state: LogState = {

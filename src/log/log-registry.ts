@@ -154,7 +154,10 @@ export class LogRegistry {
     }
   }
 
-  /** From here on the store knows the log, also if opening it fails: the directory is there, and its name says the topic id. */
+  /**
+   * From here on the store knows the log, also if opening it fails: the directory is there, and its name says the topic
+   * id.
+   */
   async #makeDirectory(key: string, state: LogState): Promise<void> {
     await this.#parts.disk.makeDirectory(partitionDirectory(state.topic, state.partition, state.topicId));
     this.states.set(key, state);

@@ -117,7 +117,10 @@ export interface Log extends Omit<LogView, 'logStart'> {
 
   /** Term and vote as last persisted. */
   readonly hardState: HardState;
-  /** Journals term and vote (always synced); `done` runs when durable. @throws VarveError INVALID_ARGUMENT, DISK_FAILED, CLOSED */
+  /**
+   * Journals term and vote (always synced); `done` runs when durable.
+   * @throws VarveError INVALID_ARGUMENT, DISK_FAILED, CLOSED
+   */
   saveHardState(state: HardState, done: () => void): void;
   /**
    * The producer path: bytes[start, end) is a run of whole batches. Checks each one (magic 2, CRC, no control bit,
@@ -127,7 +130,8 @@ export interface Log extends Omit<LogView, 'logStart'> {
    * are (KIP-98). A run that mixes such batches with others is refused.
    * @param epoch leader epoch, from that of the last record on. Default: `Math.max(log.lastEpoch, 0)`, which is what
    *   embedded users want.
-   * @throws VarveError INVALID_ARGUMENT, CORRUPT_BATCH, INVALID_BATCH, OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED, BATCH_TOO_LARGE, DISK_FULL, DISK_FAILED, CLOSED, OVERLOADED
+   * @throws VarveError INVALID_ARGUMENT, CORRUPT_BATCH, INVALID_BATCH, OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED,
+   *   BATCH_TOO_LARGE, DISK_FULL, DISK_FAILED, CLOSED, OVERLOADED
    */
   appendProduced(bytes: Uint8Array, start: number, end: number, epoch?: number): AppendedRange;
   /** Appends a control batch; always synced. */
@@ -150,12 +154,15 @@ export interface Log extends Omit<LogView, 'logStart'> {
    * that offsets join and epochs neither exceed `maxEpoch` nor go back.
    */
   appendReplicated(bytes: Buffer, start: number, end: number, maxEpoch: number): AppendedRange;
-  /** Removes everything from `to` on. Refused (INVARIANT_BROKEN) below the high watermark. Journalled before any new byte is stored. */
+  /**
+   * Removes everything from `to` on. Refused (INVARIANT_BROKEN) below the high watermark. Journalled before any new byte
+   * is stored.
+   */
   truncate(to: number): void;
   /**
    * Empties the log, whatever it holds: it starts and ends at `logStart` now, which may lie inside a batch; the next append
-   * brings that whole. What it says of epochs and members begins with what is given. For a replica that lacks what the others
-   * have deleted. Journalled before any file is touched.
+   * brings that whole. What it says of epochs and members begins with what is given. For a replica that lacks what the
+   * others have deleted. Journalled before any file is touched.
    * @param logStart at or above the high watermark, which moves there
    * @param prevEpoch of the record before it; −1: not known
    */
@@ -199,7 +206,10 @@ export interface Log extends Omit<LogView, 'logStart'> {
    * @throws VarveError INVALID_ARGUMENT, OFFSET_OUT_OF_RANGE, CORRUPT_LOG for a damaged range, DISK_FAILED, CLOSED
    */
   read(offset: number, options?: ReadOptions): Promise<ReadResult>;
-  /** First offset below the high watermark whose record timestamp is ≥ `timestamp`; undefined if there is none. @throws VarveError INVALID_ARGUMENT */
+  /**
+   * First offset below the high watermark whose record timestamp is ≥ `timestamp`; undefined if there is none.
+   * @throws VarveError INVALID_ARGUMENT
+   */
   offsetForTimestamp(timestamp: number): Promise<{ readonly offset: number; readonly timestamp: number } | undefined>;
 
   /**

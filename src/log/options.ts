@@ -10,7 +10,10 @@ export interface StoreOptions {
   readonly nodeId?: number;
   /** Bytes of one journal file. Default 64 MiB. */
   readonly journalFileBytes: number;
-  /** Journal bytes not yet covered by a checkpoint at which appends wait; at half of it checkpointing speeds up. Default 1 GiB. */
+  /**
+   * Journal bytes not yet covered by a checkpoint at which appends wait; at half of it checkpointing speeds up. Default 1
+   * GiB.
+   */
   readonly journalMaxBytes: number;
   /** Largest journal group. Default 4 MiB. */
   readonly journalGroupMaxBytes: number;
@@ -39,12 +42,15 @@ export interface StoreOptions {
   readonly compactionBytesPerSecond: number;
   /** A testing tool: records what the store does to its files, and makes calls fail. Default: none. See the class. */
   readonly trace?: Trace;
-  /** Segments, over all logs, that stay mapped: the least recently used ones beyond it are mapped anew at their next use. Default 1,024. */
+  /**
+   * Segments, over all logs, that stay mapped: the least recently used ones beyond it are mapped anew at their next use.
+   * Default 1,024.
+   */
   readonly maxMappedSegments: number;
   /**
-   * Space kept allocated for a full disk (checkpoint, one journal file, segments of truncations): appends get DISK_FULL before
-   * any of it is used. Where more than this may be pending (pendingMaxBytes), the rest of it waits until there is space. 0:
-   * none. Default journalFileBytes + 2 MiB.
+   * Space kept allocated for a full disk (checkpoint, one journal file, segments of truncations): appends get DISK_FULL
+   * before any of it is used. Where more than this may be pending (pendingMaxBytes), the rest of it waits until there is
+   * space. 0: none. Default journalFileBytes + 2 MiB.
    */
   readonly reserveBytes: number;
 }
@@ -63,7 +69,10 @@ export interface LogOptions {
   readonly segmentBytes: number;
   /** … or this long after its first append. Default 7 days. */
   readonly segmentMs: number;
-  /** … minus up to this, by a fixed choice per segment, so that many logs do not roll at once. Default 0, at most `segmentMs`. */
+  /**
+   * … minus up to this, by a fixed choice per segment, so that many logs do not roll at once. Default 0, at most
+   * `segmentMs`.
+   */
   readonly segmentJitterMs: number;
   /** Segments whose records are all older are deleted. Default −1: none. */
   readonly retentionMs: number;

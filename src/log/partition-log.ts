@@ -415,7 +415,10 @@ export class PartitionLog implements Log, CommitTarget {
     return this.#journal.record(type, payload);
   }
 
-  /** Rolls an old segment of an idle log. True when there is something for a checkpoint to do that no journal record tells of. */
+  /**
+   * Rolls an old segment of an idle log. True when there is something for a checkpoint to do that no journal record tells
+   * of.
+   */
   rollIfDue(): boolean {
     // Its state may have been taken over already, and the next opening would know nothing of the new segment.
     if (this.isClosed) return false;

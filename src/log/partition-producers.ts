@@ -187,7 +187,8 @@ export class PartitionProducers {
 
   /**
    * The snapshot that is due, as of this moment.
-   * @param need 'roll': one is due when the log was rolled since the last; 'now': when the last lies below the high watermark
+   * @param need 'roll': one is due when the log was rolled since the last; 'now': when the last lies below the high
+   *   watermark
    */
   capture(need: 'roll' | 'now'): SnapshotWork | undefined {
     const offset = this.#highWatermark;

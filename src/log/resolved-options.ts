@@ -1,4 +1,7 @@
-/** Options with their defaults, checked once and frozen. Every refusal names the option, what was given and what is allowed. */
+/**
+ * Options with their defaults, checked once and frozen. Every refusal names the option, what was given and what is
+ * allowed.
+ */
 import { VarveError } from '../errors.js';
 import { checkTrace } from '../disk/trace.js';
 import { checkOptionNames } from '../option-names.js';

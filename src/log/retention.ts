@@ -3,7 +3,8 @@
  * oldest ones may go. Pure: the clock comes in as `now`, milliseconds since 1970 by this machine's clock.
  *
  * The age of a segment is that of its largest timestamp, or of its last append when that is older: a record dated in the
- * future does not keep a segment for ever. Only whole segments go, never the one being written, nothing above the high watermark.
+ * future does not keep a segment for ever. Only whole segments go, never the one being written, nothing above the high
+ * watermark.
  */
 import type { Segment } from '../segment/segment.js';
 import type { LogOptions } from './options.js';

@@ -1,7 +1,7 @@
 /**
  * What a store does by itself: at every turn of the clock it rolls old segments, writes a checkpoint if anything happened,
- * and deletes what is not to be kept; and it writes checkpoints in part, one after the other, while the journal holds half of
- * what it may hold or more. At all of it appends wait.
+ * and deletes what is not to be kept; and it writes checkpoints in part, one after the other, while the journal holds
+ * half of what it may hold or more. At all of it appends wait.
  */
 import type { Timer } from '../environment.js';
 import { VarveError } from '../errors.js';

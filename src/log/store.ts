@@ -37,7 +37,10 @@ export async function openStore(path: string, options: Partial<StoreOptions> = {
   return Store.open({ disk, path: root, bootId: knownBootId() }, options);
 }
 
-/** Makes and formats an empty data directory for one node of a cluster; one that is formatted for it already is left as it is. */
+/**
+ * Makes and formats an empty data directory for one node of a cluster; one that is formatted for it already is left as it
+ * is.
+ */
 export async function formatStore(
   path: string,
   owner: { readonly clusterId: string; readonly nodeId: number },

@@ -1,14 +1,15 @@
 /**
- * Replicas that forgot. Under the relaxed flush modes a power cut can take what a replica acknowledged, in sync mode a disk that
- * lies can: then a majority that acknowledged is no majority that knows. So a forgetful replica abstains: it keeps its place
- * in the denominator and keeps check-quorum alive, but counts for no commit and no read, and does not campaign.
+ * Replicas that forgot. Under the relaxed flush modes a power cut can take what a replica acknowledged, in sync mode a
+ * disk that lies can: then a majority that acknowledged is no majority that knows. So a forgetful replica abstains: it
+ * keeps its place in the denominator and keeps check-quorum alive, but counts for no commit and no read, and does not
+ * campaign.
  *
  * - The flag is durable, with the term it stood in when it forgot. A further cut while forgetful leaves that.
  * - It votes only for a candidate that led a term ≥ that one and has neither restarted nor forgotten since: such a leader
  *   holds everything that was counted. Its log is not compared: what the voter appended since counted for nothing. The
  *   stored term, not the present one: refused vote requests raise the present one, and would lock a sound leader out.
- * - It is over when the replica holds, durably and verified by the leader's appends, the log end (not the high watermark) that
- *   a leader reported after it had seen this incarnation.
+ * - It is over when the replica holds, durably and verified by the leader's appends, the log end (not the high watermark)
+ *   that a leader reported after it had seen this incarnation.
  * - `longest-log` is an operator's word: then forgetful replicas vote by their logs, as sound ones do, and campaign if no
  *   leader has come up for some time. What was acknowledged and is in none of the logs that voted is lost.
  *

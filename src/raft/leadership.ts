@@ -187,7 +187,10 @@ export class Leadership {
     this.#replication.reset(from);
   }
 
-  /** A leader that is no voter any more leads on until that is committed (dissertation §4.2.2), and counts itself for nothing. */
+  /**
+   * A leader that is no voter any more leads on until that is committed (dissertation §4.2.2), and counts itself for
+   * nothing.
+   */
   get #isRemoved(): boolean {
     const { configurations, self } = this.#host;
     return !isVoter(configurations.current, self) && configurations.last.offset < this.#host.highWatermark();

@@ -1,6 +1,6 @@
 /**
- * Linearizable reads without writing to the log (Raft dissertation §6.4): the leader notes its high watermark, and then finds
- * out from a majority that it was still the leader, by an answer to a heartbeat that was sent after the question came.
+ * Linearizable reads without writing to the log (Raft dissertation §6.4): the leader notes its high watermark, and then
+ * finds out from a majority that it was still the leader, by an answer to a heartbeat that was sent after the question came.
  * A reader that sees everything below that high watermark sees all that was acknowledged before it asked.
  *
  * One round of heartbeats answers all who asked before it began; who asks meanwhile waits for the next one. Rounds are

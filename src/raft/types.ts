@@ -51,7 +51,10 @@ export interface HardState {
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
 
-/** The last epoch ≤ the one asked for that the log holds, and where it ends (KIP-101, KIP-279). Epoch −1, end = log start: none. */
+/**
+ * The last epoch ≤ the one asked for that the log holds, and where it ends (KIP-101, KIP-279). Epoch −1, end = log start:
+ * none.
+ */
 export interface EpochEnd {
   readonly epoch: number;
   readonly end: number;
@@ -209,8 +212,8 @@ export type LogWrite =
   /** Remove everything from `to` on (a batch boundary, never below the high watermark). */
   | { readonly type: 'truncate'; readonly to: number }
   /**
-   * Empty the log, whatever it holds: it starts and ends at `logStart` now, inside a batch perhaps. What it says of epochs and
-   * configurations begins with the ones given. An append may follow whose first batch begins below that.
+   * Empty the log, whatever it holds: it starts and ends at `logStart` now, inside a batch perhaps. What it says of
+   * epochs and configurations begins with the ones given. An append may follow whose first batch begins below that.
    */
   | {
       readonly type: 'reset';

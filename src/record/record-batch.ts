@@ -55,7 +55,10 @@ export const CODEC_MASK = 0x07;
 export const LOG_APPEND_TIME_BIT = 0x08;
 export const TRANSACTIONAL_BIT = 0x10;
 export const CONTROL_BIT = 0x20;
-/** The base timestamp says from when on the batch's tombstones may be removed (KIP-534); deltas count from it all the same. */
+/**
+ * The base timestamp says from when on the batch's tombstones may be removed (KIP-534); deltas count from it all the
+ * same.
+ */
 export const DELETE_HORIZON_BIT = 0x40;
 
 const TWO_32 = 0x1_0000_0000;

@@ -65,7 +65,10 @@ interface Unwritten {
 
 const NO_BODIES: readonly Buffer[] = [];
 
-/** Frames smaller than this are copied together before they are written: cheaper than one entry each in the gathered write. */
+/**
+ * Frames smaller than this are copied together before they are written: cheaper than one entry each in the gathered
+ * write.
+ */
 const MERGE_BELOW_BYTES = 2048;
 
 /** How long a closing connection waits for the peer to read the reason and close its side. */
@@ -180,8 +183,8 @@ export class Connection {
   }
 
   /**
-   * Sends a request; `done` is called once, never before this returns. Errors: CONNECTION_LOST, OVERLOADED (nothing was sent),
-   * OUTCOME_UNKNOWN, TIMEOUT, or what the peer answered.
+   * Sends a request; `done` is called once, never before this returns. Errors: CONNECTION_LOST, OVERLOADED (nothing was
+   * sent), OUTCOME_UNKNOWN, TIMEOUT, or what the peer answered.
    * @throws VarveError FRAME_TOO_LARGE: the caller's mistake
    */
   requestWith(

@@ -52,7 +52,10 @@ export const FrameType = {
 
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 
-/** [protocol version, kind, cluster id ('' = any, clients only), node id (0 for clients), directory id (hex), incarnation id (hex), channel] */
+/**
+ * [protocol version, kind, cluster id ('' = any, clients only), node id (0 for clients), directory id (hex), incarnation
+ * id (hex), channel]
+ */
 export type HandshakeHeader = [
   number,
   'node' | 'client',
@@ -68,7 +71,10 @@ export type HandshakeReplyHeader = [number, string, number, string, string];
 /** Error code ('' = none) as in errors.ts; message. */
 export type Outcome = [string, string];
 
-/** acks: 0, 1 or −1 (all). Each part is a run of whole batches of one partition: all of it is appended or nothing. The body holds the parts' bytes in order. */
+/**
+ * acks: 0, 1 or −1 (all). Each part is a run of whole batches of one partition: all of it is appended or nothing. The
+ * body holds the parts' bytes in order.
+ */
 export type ProduceHeader = [
   acks: 0 | 1 | -1,
   timeoutMs: number,
@@ -110,6 +116,7 @@ export type ListOffsetsReplyHeader = [offset: number, timestamp: number];
 export type DeleteRecordsHeader = [topic: string, partition: number, beforeOffset: number];
 export type DeleteRecordsReplyHeader = [logStart: number];
 
+/** Empty. */
 export type StatusHeader = [];
 /** One JSON-like object: see NodeStatus in cluster/status.ts. */
 export type StatusReplyHeader = [status: unknown];
@@ -117,8 +124,5 @@ export type StatusReplyHeader = [status: unknown];
 /** Empty: the sender knows of no founding. */
 export type FoundingHeader = [id: number, directoryId: string][];
 
-/**
- * [group number → identity is by topic id and partition; the message as the core made it; length of its batches in the body].
- * Message fields are packed by cluster/raft-codec.ts.
- */
+/** Messages of many groups. The body holds what travels with each, in order; cluster/raft-codec.ts packs the messages. */
 export type RaftHeader = [topicId: string, partition: number, message: unknown[], byteLength: number][];

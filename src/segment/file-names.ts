@@ -4,7 +4,7 @@
  *
  *   <topic>-<partition>.<topic id>/         topic id: 32 hex digits
  *      <base offset>.log                     base offset: 20 digits
- *      <base offset>.<generation>.log        the same, where the plain name was still taken by a file that a truncation cut off
+ *      <base offset>.<generation>.log        the same, where a file that a truncation cut off still had the plain name
  *      <base offset>.<10^12 + n>.log         compacted n times; beginning with the same offset
  *      ….index  ….timeindex  ….seal          of the segment with the same stem
  *      <base offset>.txnindex                aborted transactions; below the high watermark, so never cut

@@ -4,7 +4,8 @@
  * Bytes of a segment are written once. It ends by being rolled (the next batch did not fit) or cut (a truncation): either
  * way `length` stays from then on, though the file may be longer (allocated ahead, or cut bytes that nobody reads).
  * File and indexes are got at their first use, and may be dropped again at any time while all bytes are synced
- * (`evict`): whoever looks at bytes over more than one event-loop turn holds on to the file and the view, not to the segment.
+ * (`evict`): whoever looks at bytes over more than one event-loop turn holds on to the file and the view, not to the
+ * segment.
  *
  * What can go wrong: a header that does not continue the batch before it is CORRUPT_LOG, and so is any read that touches
  * a range known to be damaged. Once a page could not be read, zeros stand in for it: DISK_FAILED.
@@ -392,7 +393,10 @@ export class Segment implements SegmentName, Evictable {
     if (indexes === undefined) this.#noteRebuilt();
   }
 
-  /** From the headers alone, as far as they join on to each other: what lies behind a fault is found by walking, or not at all. */
+  /**
+   * From the headers alone, as far as they join on to each other: what lies behind a fault is found by walking, or not at
+   * all.
+   */
   #walkedIndexes(): SegmentIndexes {
     const indexes = this.#source.emptyIndexes(this);
     const bytes = this.bytes;
