@@ -1,14 +1,14 @@
 /** Many damages, one after the other from their seed; counted by kind of file, damage and outcome. */
 import { checkDamage, type Lie, OUTCOMES, type Outcome } from './corruption-check.js';
 import { type Recording, recordStore } from './corruption-store.js';
-import { WORKLOAD_KINDS } from './corruption-workloads.js';
+import { corruptionWorkload, WORKLOAD_KINDS } from './corruption-workloads.js';
 import { DAMAGES, type Damage, type DamageKind, makeDamage } from './damage.js';
 import { FILE_KINDS, type FileKind } from './file-regions.js';
 import { type Random, seeded } from './random.js';
 import type { Scratch } from './scratch.js';
 
 /** Stores that are damaged; each case chooses one. */
-const RECORDINGS = 3 * WORKLOAD_KINDS;
+const RECORDINGS = 2 * WORKLOAD_KINDS;
 const PARALLEL = 4;
 
 export interface CorruptionFailure {
@@ -28,7 +28,7 @@ interface Row {
 export interface CorruptionOptions {
   readonly scratch: Scratch;
   readonly seed: number;
-  /** Of each kind of file and damage. */
+  /** Of each kind of file and damage; 0.5: of half of them, by chance. */
   readonly cases: number;
   readonly files?: readonly FileKind[];
   readonly damages?: readonly DamageKind[];
@@ -68,10 +68,12 @@ export class CorruptionCampaign {
   }
 
   async run(): Promise<void> {
-    const { files = FILE_KINDS, damages = DAMAGES, cases, number } = this.#options;
+    const { files = FILE_KINDS, damages = DAMAGES, seed, cases, number } = this.#options;
     for (const fileKind of files) {
       for (const kind of damages) {
-        for (let i = number ?? 0; i < (number === undefined ? cases : number + 1); i++) {
+        const chance = seeded(seed, fileKind, kind, 'cases').below(1000) < (cases % 1) * 1000;
+        const count = Math.floor(cases) + (chance ? 1 : 0);
+        for (let i = number ?? 0; i < (number === undefined ? count : number + 1); i++) {
           if (!(await this.#start(fileKind, kind, i))) break;
         }
       }
@@ -100,16 +102,24 @@ export class CorruptionCampaign {
   /** Of a recording by chance, or of the next one that has such a file. */
   async #damage(fileKind: FileKind, kind: DamageKind, random: Random) {
     const { seed, workload } = this.#options;
-    const first = random.below(RECORDINGS);
-    for (let i = 0; i < RECORDINGS; i++) {
-      const at = (first + i) % RECORDINGS;
-      const recording = await this.#recording(seed + at);
-      if (workload !== undefined && workload !== recording.workload.name) continue;
-      const other = await this.#recording(seed + ((at + WORKLOAD_KINDS) % RECORDINGS));
+    const seeds = Array.from({ length: RECORDINGS }, (_, i) => seed + i).filter((each) => {
+      return workload === undefined || workload === corruptionWorkload(each).name;
+    });
+    const first = random.below(seeds.length);
+    for (let i = 0; i < seeds.length; i++) {
+      const chosen = seeds[(first + i) % seeds.length]!;
+      const recording = await this.#recording(chosen);
+      const other = await this.#recording(kind === 'foreign' ? this.#sameKind(chosen) : chosen);
       const damage = makeDamage(recording, other, fileKind, kind, random);
       if (damage !== undefined) return { recording, damage };
     }
     return undefined;
+  }
+
+  /** Another one of the same workload. */
+  #sameKind(seed: number): number {
+    const first = this.#options.seed;
+    return first + ((seed - first + WORKLOAD_KINDS) % RECORDINGS);
   }
 
   #recording(seed: number): Promise<Recording> {

@@ -8,7 +8,7 @@ import { FILE_KINDS, type FileKind } from './file-regions.js';
 import { Scratch } from './scratch.js';
 
 /** Of each kind of file and damage. */
-const cases = Number(process.env['CORRUPTION_CASES'] ?? 1);
+const cases = Number(process.env['CORRUPTION_CASES'] ?? 0.35);
 const seed = Number(process.env['CORRUPTION_SEED'] ?? 1);
 const number = process.env['CORRUPTION_CASE'] === undefined ? undefined : Number(process.env['CORRUPTION_CASE']);
 const onlyFiles = process.env['CORRUPTION_FILE']?.split(',') as FileKind[] | undefined;
