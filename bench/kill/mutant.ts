@@ -19,8 +19,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   'leader-alone': {
     about: 'the leader alone counts as a majority',
     file: 'src/raft/quorum.js',
-    right: 'return cursors[majority(cursors.length) - 1];',
-    wrong: 'return cursors[0];',
+    right: 'return cursors[majority(cursors.length) - 1] ?? 0;',
+    wrong: 'return cursors[0] ?? 0;',
   },
 };
 
