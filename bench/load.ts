@@ -36,6 +36,11 @@ export function latencyHistogram(): hdr.Histogram {
   });
 }
 
+/** Told of each answer; `sentMs` is when the record was handed to the target. */
+export interface LoadObserver {
+  completed(producer: number, sequence: number, sentMs: number, error: Error | null, offset: number): void;
+}
+
 /** State that all producers of one load share. */
 class LoadState {
   readonly latency = latencyHistogram();
@@ -50,8 +55,11 @@ class LoadState {
   /** Told once, by the first acknowledgement of a record that was due after this moment. */
   mark: { readonly ms: number; readonly reached: (ms: number) => void } | undefined;
 
-  constructor(producers: number) {
+  readonly observer: LoadObserver | undefined;
+
+  constructor(producers: number, observer: LoadObserver | undefined) {
     this.ledger = new Ledger(producers);
+    this.observer = observer;
   }
 
   complete(dueMs: number, error: Error | null): void {
@@ -78,6 +86,8 @@ interface Slot {
   readonly done: (error: Error | null, offset: number) => void;
   sequence: number;
   dueMs: number;
+  /** Only kept for an observer. */
+  sentMs: number;
 }
 
 class LoadProducer {
@@ -106,6 +116,7 @@ class LoadProducer {
         done: (error, offset) => this.#complete(slot, error, offset),
         sequence: 0,
         dueMs: pace.firstDueMs,
+        sentMs: 0,
       };
       this.#free.push(slot);
     }
@@ -149,6 +160,7 @@ class LoadProducer {
     slot.sequence = this.#state.ledger.send(this.#index);
     this.#source.fill(slot.buffer, this.#index, slot.sequence);
     this.inFlight += 1;
+    if (this.#state.observer !== undefined) slot.sentMs = performance.now();
     this.#target.send(slot.buffer, slot.done);
   }
 
@@ -157,6 +169,7 @@ class LoadProducer {
     this.inFlight -= 1;
     if (error === null) state.ledger.acknowledge(this.#index, slot.sequence, offset);
     else state.ledger.fail(this.#index, slot.sequence);
+    state.observer?.completed(this.#index, slot.sequence, slot.sentMs, error, offset);
     state.complete(slot.dueMs, error);
     slot.dueMs = performance.now();
     this.#free.push(slot);
@@ -177,8 +190,14 @@ export class Load {
   readonly #producers: LoadProducer[];
   readonly #timer: NodeJS.Timeout | undefined;
 
-  constructor(targets: readonly TargetProducer[], source: RecordSource, window: number, ratePerSecond?: number) {
-    this.#state = new LoadState(targets.length);
+  constructor(
+    targets: readonly TargetProducer[],
+    source: RecordSource,
+    window: number,
+    ratePerSecond?: number,
+    observer?: LoadObserver,
+  ) {
+    this.#state = new LoadState(targets.length, observer);
     const now = performance.now();
     const intervalMs = ratePerSecond === undefined ? undefined : (1000 * targets.length) / ratePerSecond;
     this.#producers = targets.map((target, i) => {

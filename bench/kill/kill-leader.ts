@@ -19,6 +19,7 @@ import type { CellSettings } from '../plan.js';
 import type { KillResult } from '../result.js';
 import { settledEnd } from '../settle.js';
 import { findFault, type SentRun, type Verification, Verifier } from '../verify.js';
+import type { KillHistory } from './kill-history.js';
 
 const DRAIN_MS = 60_000;
 /** Records per second under acks: 0, whose producers wait for nobody and would drown the others. */
@@ -39,6 +40,8 @@ export interface KillOptions {
   readonly acknowledgedAfter: number;
   /** Pause the followers this long before the kill. Default: they run. Keep it below the election timeout. */
   readonly pauseMs?: number;
+  /** Where what happens is written down. */
+  readonly history?: KillHistory;
 }
 
 export interface KillOutcome {
@@ -59,7 +62,7 @@ export async function killLeader(
 ): Promise<KillOutcome> {
   const topic = topicOf((loads[0] as KillLoad).cell.flush);
   const start = await cluster.endOffset(topic);
-  const running = loads.map((load) => new RunningLoad(load, cluster, topic));
+  const running = loads.map((load) => new RunningLoad(load, cluster, topic, options.history));
   try {
     await all(running, (one) => one.load.acknowledged(options.acknowledgedBefore), 'records to be acknowledged');
     const killed = await cluster.leader(topic);
@@ -71,6 +74,7 @@ export async function killLeader(
     for (const one of running) one.beforeKill();
     const killedAt = performance.now();
     await cluster.node(killed).kill();
+    options.history?.kill(killed, killedAt);
     for (const follower of followers) follower.resume();
     const leader = await cluster.leader(topic);
     if (leader === killed)
@@ -78,7 +82,7 @@ export async function killLeader(
     const leaderAt = performance.now();
     await all(running, (one) => one.afterElection(options.acknowledgedAfter), 'the next leader to acknowledge records');
     for (const one of running) await one.drain();
-    const verified = await verify(cluster, topic, start, running);
+    const verified = await verify(cluster, topic, start, running, options.history);
     const results = running.map((one, i) => {
       const result = one.result(verified[i] as Verification, killedAt, leaderAt);
       return { ...result, fault: findFault(result.verified, result.mustLoseNothing ? 'all' : 0), run: one.run };
@@ -89,6 +93,7 @@ export async function killLeader(
     cluster.node(killed).start();
     await cluster.caughtUp(killed, topic);
     const catchUpMs = performance.now() - restartedAt;
+    options.history?.heal();
     return { results: results.map((result) => ({ ...result, catchUpMs })), killed, leader };
   } finally {
     await Promise.all(running.map((one) => one.close()));
@@ -106,11 +111,17 @@ class RunningLoad {
   #takenAgain: Promise<number> = Promise.resolve(0);
   #takenAgainAt = 0;
 
-  constructor({ cell, source, producers, window }: KillLoad, cluster: BenchCluster, topic: string) {
+  constructor(
+    { cell, source, producers, window }: KillLoad,
+    cluster: BenchCluster,
+    topic: string,
+    history: KillHistory | undefined,
+  ) {
     const settings = producerOptions(cell, cluster.brokers, bufferBytesFor(window, cell.recordBytes));
     this.#cell = cell;
     this.#producers = Array.from({ length: producers }, () => new CellProducer(settings, topic));
-    this.load = new Load(this.#producers, source, window, cell.acks === 0 ? UNACKNOWLEDGED_RATE : undefined);
+    const rate = cell.acks === 0 ? UNACKNOWLEDGED_RATE : undefined;
+    this.load = new Load(this.#producers, source, window, rate, history?.observer(source, cell.acks));
     this.run = { ledger: this.load.ledger, source };
   }
 
@@ -160,13 +171,20 @@ async function verify(
   topic: string,
   start: number,
   running: readonly RunningLoad[],
+  history: KillHistory | undefined,
 ): Promise<Verification[]> {
   const runs = running.map((one) => one.run);
   const hasUnacknowledged = running.some((one) => one.load.ledger.highestOffset < 0);
   const highestOffset = Math.max(...runs.map(({ ledger }) => ledger.highestOffset));
   const end = await settledEnd(cluster, topic, { least: highestOffset + 1, isExact: false, hasUnacknowledged });
   const verifier = new Verifier(runs, start);
-  await cluster.readBatches(topic, start, end, (batches) => verifier.addBatches(batches));
+  const read = history?.reader(`the reader from ${start} on`, start);
+  let began = performance.now();
+  await cluster.readBatches(topic, start, end, async (batches) => {
+    await verifier.addBatches(batches);
+    await read?.(batches, began);
+    began = performance.now();
+  });
   return verifier.finish();
 }
 

@@ -8,10 +8,14 @@
  * In every second kill the followers are paused for a moment just before it, so that the leader dies with records that
  * nobody else has.
  *
+ * All of it is written down as a history as well (docs/HISTORY.md), and judged by the checker.
+ *
  * Exit code: 0 nothing was lost (with --mutant: the bug was found), 1 otherwise, 2 a flag is wrong.
  */
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { checkHistoryFile } from '../../src/checker/history-file.js';
+import type { ReplicaBatch } from '../../src/checker/operation.js';
 import type { Acks } from '../../src/client/options.js';
 import type { FlushMode } from '../../src/disk/disk.js';
 import { VarveError } from '../../src/errors.js';
@@ -22,6 +26,7 @@ import { loadEvents, makeTemplates, RecordSource, runIdentity } from '../payload
 import type { BenchPlan, CellSettings } from '../plan.js';
 import { whole } from '../report/format.js';
 import { findFault, Verifier } from '../verify.js';
+import { KillHistory, replicaBatch } from './kill-history.js';
 import { type KillOutcome, killLeader } from './kill-leader.js';
 import { MUTANTS, plantMutant } from './mutant.js';
 import { readStoredLog } from './stored-log.js';
@@ -38,6 +43,7 @@ interface KillFlags {
   readonly pause: string;
   readonly mutant?: string;
   readonly json?: string;
+  readonly history?: string;
   readonly keep?: boolean;
 }
 
@@ -83,15 +89,38 @@ class KillTest {
     const program = mutant === undefined ? undefined : plantMutant(mutant, `${folder}/mutant`);
     if (mutant !== undefined) console.log(`mutant "${mutant}": ${MUTANTS[mutant]?.about}`);
     const cluster = await BenchCluster.start({ folder, ...(program !== undefined && { program }) }, cleanup);
+    const path = this.#flags.history ?? `${folder}/history.jsonl`;
+    const history = new KillHistory(path, topicOf(this.#cell.flush), this.#cell.flush, cluster.nodeIds);
+    try {
+      await this.#killAll(cluster, history);
+    } finally {
+      history.close();
+    }
+    await this.#judge(path);
+    return this.#faults;
+  }
+
+  async #killAll(cluster: BenchCluster, history: KillHistory): Promise<void> {
     const templates = makeTemplates(loadEvents(), this.#cell.recordBytes);
     for (let kill = 0; kill < this.#kills; kill += 1) {
       const source = new RecordSource(templates, runIdentity(this.#plan.seed, kill));
-      await this.#episode(kill, cluster, source);
+      await this.#episode(kill, cluster, source, history);
       // The killed node stays down after a fault, so that nothing happens to the evidence.
-      if (this.#faults.length > 0) return this.#faults;
+      if (this.#faults.length > 0) return;
     }
-    await this.#compareDirectories(cluster);
-    return this.#faults;
+    await this.#compareDirectories(cluster, history);
+  }
+
+  /** The history checker's word, which knows nothing of this program. */
+  async #judge(path: string): Promise<void> {
+    const { operations, anomalies, permitted } = await checkHistoryFile(path, { keep: 3 });
+    for (const { anomaly, lines, message } of anomalies) {
+      this.#faults.push(`history: ${anomaly}: ${message} (lines ${lines.join(', ')})`);
+    }
+    const excused = permitted.map(({ anomaly, count }) => `, ${whole(count)} × ${anomaly} permitted`).join('');
+    console.log(
+      `history of ${whole(operations)} operations checked: ${anomalies.length === 0 ? 'no anomaly' : 'ANOMALIES'}${excused}`,
+    );
   }
 
   summary(): object {
@@ -102,12 +131,13 @@ class KillTest {
     };
   }
 
-  async #episode(kill: number, cluster: BenchCluster, source: RecordSource): Promise<void> {
+  async #episode(kill: number, cluster: BenchCluster, source: RecordSource, history: KillHistory): Promise<void> {
     const paused = kill % 2 === 1 || this.#flags.mutant !== undefined;
     const load = { cell: this.#cell, source, producers: this.#plan.producers, window: this.#plan.window };
     const { results, killed, leader } = await killLeader(cluster, [load], {
       acknowledgedBefore: this.#records,
       acknowledgedAfter: RECORDS_AFTER,
+      history,
       ...(paused && { pauseMs: this.#pauseMs }),
     });
     const result = results[0] as KillOutcome['results'][number];
@@ -125,7 +155,7 @@ class KillTest {
   }
 
   /** The same comparison over the files of each node, once all are down. */
-  async #compareDirectories(cluster: BenchCluster): Promise<void> {
+  async #compareDirectories(cluster: BenchCluster, history: KillHistory): Promise<void> {
     const topic = topicOf(this.#cell.flush);
     const end = await cluster.endOffset(topic);
     for (const node of cluster.nodeIds) await cluster.caughtUp(node, topic);
@@ -135,9 +165,12 @@ class KillTest {
         this.#episodes.map(({ run }) => run),
         0,
       );
-      const reached = await readStoredLog(cluster.dataFolder(node), topic, this.#cell.flush, 0, end, (batch) =>
-        verifier.addBatches([batch]),
-      );
+      const batches: ReplicaBatch[] = [];
+      const reached = await readStoredLog(cluster.dataFolder(node), topic, this.#cell.flush, 0, end, async (batch) => {
+        batches.push(replicaBatch(batch));
+        await verifier.addBatches([batch]);
+      });
+      history.replica(node, 0, end, batches);
       if (reached < end)
         this.#faults.push(`data directory of node ${node}: its log ends at ${reached}, ${end} were committed`);
       const found = verifier.finish();
@@ -190,6 +223,7 @@ const program = new Command('kill-test')
   .option('--seed <n>', 'of the records', '1')
   .option('--mutant <name>', `run a copy with a bug planted in it: ${Object.keys(MUTANTS).join(', ')}`)
   .option('--json <file>', 'where the result goes')
+  .option('--history <file>', 'where the history goes that the checker judges')
   .option('--keep', 'leave data and logs of the nodes where they are');
 
 try {
