@@ -58,8 +58,14 @@ export class LogCompaction implements CompactibleLog {
 
   /** @see Log.compact */
   async run(): Promise<CompactionReport> {
-    const { gate, host, journal, segments, cursors } = this.#parts;
+    const { name, gate, host, journal, segments, cursors, options } = this.#parts;
     gate.checkAccepting();
+    if (!options.cleanup.includes('compact')) {
+      throw new VarveError(
+        'INVALID_ARGUMENT',
+        `${name}: compact() keeps only the last record of every key, and this log keeps them all (cleanup '${options.cleanup}'): open it with cleanup 'compact' or 'compact,delete' if that is meant`,
+      );
+    }
     try {
       await host.exclusive(async () => {
         if (!gate.isClosed) segments.roll(cursors.generation);

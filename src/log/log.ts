@@ -231,9 +231,9 @@ export interface Log extends Omit<LogView, 'logStart'> {
   /** Syncs everything accepted so far, whatever the flush mode. @throws VarveError DISK_FAILED, CLOSED */
   flush(): Promise<void>;
   /**
-   * Compacts the log now, whatever its `cleanup` says: of every key only the last record stays, for everything that lies
-   * below the high watermark. The active segment is ended first. Waits for a compaction that is going on in the store.
-   * @throws VarveError DISK_FAILED, CLOSED
+   * Compacts the log now: of every key only the last record stays, for everything that lies below the high watermark. The
+   * active segment is ended first. Waits for a compaction that is going on in the store.
+   * @throws VarveError INVALID_ARGUMENT when the log's `cleanup` has no 'compact', DISK_FAILED, CLOSED
    */
   compact(): Promise<CompactionReport>;
   close(): Promise<void>;

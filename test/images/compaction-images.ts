@@ -14,7 +14,12 @@ import { openStoreAt, STORE_OPTIONS } from './workbench.js';
 const KEYS = 9;
 const STORE: Partial<StoreOptions> = { ...STORE_OPTIONS, compactionBufferBytes: 4096 };
 /** Tombstones go with the second compaction. */
-const LOG: OpenLogOptions = { topicId: 'c0'.repeat(16), segmentBytes: 1024 * 1024, deleteRetentionMs: 0 };
+const LOG: OpenLogOptions = {
+  cleanup: 'compact',
+  topicId: 'c0'.repeat(16),
+  segmentBytes: 1024 * 1024,
+  deleteRetentionMs: 0,
+};
 
 /** What the log was given, by offset. */
 interface Given {
@@ -65,7 +70,8 @@ async function record(scratch: Scratch, random: Random): Promise<Recording> {
       say({ acked: log.end });
     }
     const { end, to } = await compacting;
-    if (end !== 'complete') throw new Error(`a compaction without any fault ends as ${end}`);
+    // The store may have been faster: it compacts by itself behind a checkpoint.
+    if (end !== 'complete' && end !== 'nothing-to-do') throw new Error(`a compaction without any fault ends as ${end}`);
     say({ compacted: to });
     if (random.below(3) === 0) await store.checkpoint();
     if (random.below(4) === 0) {

@@ -13,7 +13,8 @@ import { sampleRecords } from './samples.js';
 export async function compactedSegment(): Promise<{ bytes: Buffer; records: readonly Record[] }> {
   const path = temporaryDirectory();
   const store = await openStore(path, { create: true });
-  const log = await store.openLog('t', 0);
+  // Records without a key are from before it was to be compacted.
+  let log = await store.openLog('t', 0);
   for (let round = 0; round < 3; round++) {
     log.appendControl(1000, Buffer.from('leader'), round);
     for (const compression of COMPRESSIONS) {
@@ -25,6 +26,8 @@ export async function compactedSegment(): Promise<{ bytes: Buffer; records: read
     log.appendProduced(batch, 0, batch.length, log.lastEpoch);
   }
   await log.append([{ key: 'replaced', value: 'by this' }]);
+  await log.close();
+  log = await store.openLog('t', 0, { cleanup: 'compact' });
   expect(await log.compact()).toMatchObject({ end: 'complete', segmentsAfter: 1 });
   const { records } = await log.read(0, { maxBytes: 8 * 1024 * 1024 });
   await store.close();

@@ -12,7 +12,7 @@ const OPTIONS = { create: true, checkpointIntervalMs: 3_600_000 };
 async function killedAfterCompaction(value: string): Promise<{ readonly path: string; readonly segment: string }> {
   const directory = join(temporaryDirectory(), 'store');
   const store = await openStore(directory, OPTIONS);
-  const log = await store.openLog('t', 0);
+  const log = await store.openLog('t', 0, { cleanup: 'compact' });
   for (let i = 0; i < 6; i++) await log.append([{ key: `key ${i % 2}`, value: `${value} ${i}` }]);
   expect(await log.compact()).toMatchObject({ end: 'complete', recordsRemoved: 4 });
   await log.append([{ key: 'behind', value }]);
@@ -28,7 +28,7 @@ test('a compacted segment has its seal as soon as it counts', async () => {
   const { path, segment } = await killedAfterCompaction('value');
   expect(existsSync(segment.replace('.log', '.seal'))).toBe(true);
   const store = await openStore(path, OPTIONS);
-  const log = await store.openLog('t', 0);
+  const log = await store.openLog('t', 0, { cleanup: 'compact' });
   expect(await log.verify()).toMatchObject({ damaged: [], resealed: [] });
   await store.close();
 });
@@ -38,7 +38,7 @@ test('verify finds that a compacted segment is another one after a crash', async
   const other = await killedAfterCompaction('other');
   copyFileSync(other.segment, segment);
   const store = await openStore(path, OPTIONS);
-  const log = await store.openLog('t', 0);
+  const log = await store.openLog('t', 0, { cleanup: 'compact' });
   await store.checkpoint();
   expect((await log.verify()).damaged).toHaveLength(1);
   await expect(log.read(0)).rejects.toMatchObject({ code: 'CORRUPT_LOG' });

@@ -15,7 +15,7 @@ import { temporaryDirectory } from '../log/crash-image.js';
 
 const MIB = 1024 * 1024;
 const OPTIONS = { create: true, journalFileBytes: MIB, journalMaxBytes: 4 * MIB, checkpointIntervalMs: 3_600_000 };
-const LOG_OPTIONS = { segmentBytes: MIB };
+const LOG_OPTIONS = { segmentBytes: MIB, cleanup: 'compact' } as const;
 const VALUE_BYTES = 50_000;
 const COUNT = 50;
 const value = (index: number): string => `${index}:`.padEnd(VALUE_BYTES, 'x');
@@ -49,6 +49,20 @@ async function opened(path: string, options: object = {}): Promise<{ readonly st
   return { store, log: await store.openLog('t', 0, LOG_OPTIONS) };
 }
 
+/** Not compacted by itself while it is filled. */
+async function filled(
+  path: string,
+  key: (index: number) => string,
+  options: object = {},
+): Promise<{ readonly store: Store; readonly log: Log }> {
+  const store = await openStore(path, { ...OPTIONS, ...options });
+  const log = await store.openLog('t', 0, { segmentBytes: MIB });
+  await fill(log, key);
+  await store.checkpoint();
+  await log.close();
+  return { store, log: await store.openLog('t', 0, LOG_OPTIONS) };
+}
+
 const FILE_SYSTEMS = [
   { name: 'tmpfs', skip: noSmallDisk, mount: () => smallDisk(16 * MIB) },
   { name: 'ext4', skip: noExt4, mount: () => smallExt4(40 * MIB) },
@@ -60,9 +74,7 @@ for (const { name, skip, mount } of FILE_SYSTEMS) {
     async () => {
       const root = await mount();
       const path = join(root, 'store');
-      const { store, log } = await opened(path);
-      await fill(log, keyOf);
-      await store.checkpoint();
+      const { store, log } = await filled(path, keyOf);
       const before = await valuesOf(log);
       await leave(root, 100 * 1024);
       expect(await log.compact()).toMatchObject({
@@ -94,7 +106,7 @@ for (const { name, skip, mount } of FILE_SYSTEMS) {
 test('a compaction in the background that found no space is tried again after the next checkpoint', async () => {
   const trace = new Trace();
   const store = await openStore(temporaryDirectory(), { ...OPTIONS, trace });
-  const log = await store.openLog('t', 0, { ...LOG_OPTIONS, cleanup: 'compact', minCleanableDirtyRatio: 0 });
+  const log = await store.openLog('t', 0, { ...LOG_OPTIONS, minCleanableDirtyRatio: 0 });
   await fill(log, keyOf);
   trace.fail({ error: 'ENOSPC', call: 1, kinds: ['write'], path: '.1000000000001.log' });
   await store.checkpoint();
@@ -114,8 +126,7 @@ describe('the compacted file', () => {
     { error: 'EIO', kinds: ['write'] },
   ] as const)('is the end of the store when $kinds of it fails with $error', async ({ error, kinds }) => {
     const trace = new Trace();
-    const { store, log } = await opened(temporaryDirectory(), { trace });
-    await fill(log, keyOf);
+    const { store, log } = await filled(temporaryDirectory(), keyOf, { trace });
     trace.fail({ error, call: 1, kinds, path: '.1000000000001.log' });
     await expect(log.compact()).rejects.toMatchObject({ code: 'DISK_FAILED' });
     expect(trace.injected).toBe(1);
@@ -125,8 +136,7 @@ describe('the compacted file', () => {
   });
 
   test('is not written where nothing can be removed', async () => {
-    const { store, log } = await opened(temporaryDirectory());
-    await fill(log, (index) => `key ${index}`);
+    const { store, log } = await filled(temporaryDirectory(), (index) => `key ${index}`);
     expect(await log.compact()).toMatchObject({ end: 'complete', recordsRemoved: 0, segmentsAfter: 0 });
     expect(store.stats().compaction).toMatchObject({ bytesWritten: 0, failures: 0 });
     await store.close();
@@ -135,10 +145,12 @@ describe('the compacted file', () => {
   test('begins with what did not change, however late the first difference is', async () => {
     const path = temporaryDirectory();
     const store = await openStore(path, OPTIONS);
-    const log = await store.openLog('t', 0, { segmentBytes: 12 * MIB });
+    let log = await store.openLog('t', 0, { segmentBytes: 12 * MIB });
     // The first record of `twice` lies beyond two steps of writing.
     for (let i = 0; i < 200; i++) await log.append([{ key: i === 190 ? 'twice' : `key ${i}`, value: value(i) }]);
     while (log.end < 300) await log.append([{ key: 'twice', value: value(log.end) }]);
+    await log.close();
+    log = await store.openLog('t', 0, { segmentBytes: 12 * MIB, cleanup: 'compact' });
     const before = await valuesOf(log);
     const report = await log.compact();
     expect(report).toMatchObject({ end: 'complete' });

@@ -17,7 +17,7 @@ const KEYS = 1000;
 const PER_BATCH = 200;
 const RETENTION_MS = 3_600_000;
 const STORE = { create: true, checkpointIntervalMs: 3_600_000, journalFileBytes: 4 * MIB } as const;
-const LOG = { segmentBytes: MIB, deleteRetentionMs: RETENTION_MS } as const;
+const LOG = { segmentBytes: MIB, cleanup: 'compact', deleteRetentionMs: RETENTION_MS } as const;
 /** The calls of the disk interface that change something. */
 const CHANGES: ReadonlySet<keyof Disk> = new Set(['writeFile', 'replaceFile', 'rename', 'removeFiles']);
 

@@ -66,6 +66,7 @@ class Run {
     this.#store = await Store.open(ground, { ...options, compactionBufferBytes: 24 * 1000 });
     this.#log = await this.#store.openLog('t', 0, {
       segmentBytes: MIB,
+      cleanup: 'compact',
       replicated: true,
       deleteRetentionMs: RETENTION_MS,
     });

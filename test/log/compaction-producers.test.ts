@@ -118,8 +118,7 @@ test('records of aborted transactions go and hide nothing, those of committed on
 
 test('aborted transactions are left out by read_committed where compaction joined segments', async () => {
   const store = await openStore(temporaryDirectory(), STORE);
-  // Never compacted by itself; the joining is asked for.
-  const log = await store.openLog('t', 0, { segmentBytes: MIB });
+  const log = await store.openLog('t', 0, COMPACT);
   for (let i = 0; i < 4; i++) {
     append(log, batchOf(1, i, [`aborted ${i}`], true));
     await log.append([{ key: `kept ${i}`, value: 'x' }]);

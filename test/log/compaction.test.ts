@@ -271,8 +271,10 @@ describe('records without a key', () => {
   test('that were there before the log was compacted stay', async () => {
     const path = temporaryDirectory();
     const store = await openStore(path, STORE);
-    const log = await store.openLog('t', 0);
+    let log = await store.openLog('t', 0);
     await log.append([{ value: '1' }, { key: 'k', value: '2' }, { value: '3' }, { key: 'k', value: '4' }]);
+    await log.close();
+    log = await store.openLog('t', 0, COMPACT);
     await log.compact();
     expect((await recordsOf(log)).map(({ value }) => String(value))).toEqual(['1', '3', '4']);
     await store.close();

@@ -213,9 +213,9 @@ test('a sealed segment that is gone or too short fails at its reads, and nothing
 test('a segment that was rolled or cut holds no space behind its bytes after the next checkpoint; views of what was cut stay', async () => {
   const path = temporaryDirectory();
   const store = await openStore(path, OPTIONS);
-  const log = await store.openLog('t', 0, { segmentBytes: 64 * MIB, replicated: true });
+  const log = await store.openLog('t', 0, { segmentBytes: 64 * MIB, replicated: true, cleanup: 'compact' });
   const builder = new BatchBuilder();
-  builder.append(1, null, Buffer.alloc(900_000, 'x'));
+  builder.append(1, 'k', Buffer.alloc(900_000, 'x'));
   const batch = builder.finish();
   const lastFile = (): string => filesEnding(path, '.log').sort().at(-1)!;
   // Space is prepared on another thread.
