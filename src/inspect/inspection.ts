@@ -5,6 +5,7 @@
  * nothing (a torn write that recovery cuts, an index that is rebuilt).
  */
 import type { LogPosition, RecoveryReport } from '../log/log.js';
+import type { DamagedRange } from '../segment/segment.js';
 
 export interface Finding {
   readonly severity: 'damage' | 'note';
@@ -83,7 +84,7 @@ export interface SegmentInspection {
   /** −1: none. */
   readonly minTimestamp: number;
   readonly maxTimestamp: number;
-  readonly damaged: readonly { readonly from: number; readonly to: number; readonly reason: string }[];
+  readonly damaged: readonly DamagedRange[];
   readonly index: IndexInspection;
   readonly timeIndex: IndexInspection;
   /** The `.seal` against the headers of all batches. `none`: it is not sealed yet. */

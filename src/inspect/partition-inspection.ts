@@ -5,7 +5,9 @@ import type { LogState, SegmentState } from '../journal/log-state.js';
 import { EPOCH_FILE } from '../log/checkpointer.js';
 import type { RecoveryReport } from '../log/log.js';
 import { decodeSnapshot, parseSnapshotFileName } from '../log/producer-snapshot.js';
+import { offsetsOf } from '../log/recovery-report.js';
 import { isSetAside, logFileName, parseLogFileName, partitionDirectory } from '../segment/file-names.js';
+import type { DamagedRange } from '../segment/segment.js';
 import type { Finding, IndexInspection, InspectOptions, PartitionInspection, SegmentInspection } from './inspection.js';
 import type { ReadableFiles } from './read-only-files.js';
 import {
@@ -99,11 +101,12 @@ async function inspectSegment(
     ? await readSegment(files, segment, look.onBatch && seen(look, `${state.topic}-${state.partition}`, path))
     : { counts: noCounts(), faults: [], ...(await readIndexes(files, segment)) };
   const ranges = [...damaged, ...reading.faults];
-  for (const { from, to, reason } of ranges) {
+  for (const range of ranges) {
+    const { from, to, reason } = range;
     findings.push({
       severity: 'damage',
       where: `${path}, position ${from}`,
-      what: `${reason} (up to position ${to})`,
+      what: `${reason} (up to position ${to}${offsetsText(range)})`,
       advice: REPLACE,
     });
   }
@@ -144,6 +147,12 @@ async function inspectSegment(
     timeIndex: await asStored(files, look.stored, path.replace(/\.log$/, '.timeindex'), reading.timeIndex),
     seal: row.sealed || reading.seal !== 'missing' ? reading.seal : 'none',
   };
+}
+
+function offsetsText(range: DamagedRange): string {
+  const { baseOffset, lastOffset } = offsetsOf(range);
+  if (baseOffset === undefined) return lastOffset === undefined ? '' : `, up to offset ${lastOffset}`;
+  return lastOffset === undefined ? `, from offset ${baseOffset} on` : `, offsets ${baseOffset} to ${lastOffset}`;
 }
 
 /** What was read may be what recovery would write: then that is said, and not that it is there. */

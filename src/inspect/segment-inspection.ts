@@ -9,6 +9,7 @@ import { TIME_INDEX_ENTRY_BYTES, TimeIndex } from '../index/time-index.js';
 import { faultText } from '../log/segment-scan.js';
 import { type BatchHeader, compressionOf, isControlAt, readBatchHeader } from '../record/record-batch.js';
 import { decodeSeal, SealBuilder, sameSeal } from '../segment/seal.js';
+import type { DamagedRange } from '../segment/segment.js';
 import type { IndexInspection } from './inspection.js';
 import type { ReadableFiles } from './read-only-files.js';
 
@@ -40,11 +41,7 @@ export interface SegmentCounts {
   maxTimestamp: number;
 }
 
-export interface SegmentFault {
-  readonly from: number;
-  readonly to: number;
-  readonly reason: string;
-}
+export type SegmentFault = DamagedRange;
 
 export interface SegmentReading {
   readonly counts: SegmentCounts;
@@ -105,11 +102,18 @@ export async function readSegment(
     if (end === 'complete') continue;
     const next = offsets.entryBehind(position) ?? { position: look.length, offset: look.end };
     const to = Math.min(look.length, next.position);
-    faults.push({ from: position, to, reason: faultText(end) });
+    faults.push({
+      from: position,
+      to,
+      reason: faultText(end),
+      ...(offset >= 0 && { startOffset: offset }),
+      ...(to === next.position && { endOffset: next.offset }),
+    });
     at = { position: to, offset: next.offset, epoch };
   }
   if (faults.length === 0 && look.known.length === 0 && look.length > 0 && at.offset !== look.end) {
-    faults.push({ from: 0, to: look.length, reason: `its batches end at offset ${at.offset}, not at ${look.end}` });
+    const reason = `its batches end at offset ${at.offset}, not at ${look.end}`;
+    faults.push({ from: 0, to: look.length, reason, startOffset: look.base, endOffset: look.end });
   }
   const whole = faults.length === 0 && look.known.length === 0;
   return {

@@ -248,6 +248,8 @@ class LogRecovery {
         from: Math.min(from, resume.position - 1),
         to: resume.position,
         reason: `${why}, below the durable mark`,
+        ...(from < resume.position && { startOffset: at.offset }),
+        endOffset: resume.offset,
       });
       at = { position: resume.position, offset: resume.offset, epoch: at.epoch };
       indexes.addEntry(at.position, at.offset);

@@ -26,6 +26,9 @@ export interface DamageReport {
   readonly position: number;
   /** Where the damaged range ends: the next position that is known to be a batch boundary. */
   readonly endPosition: number;
+  /** First and last offset of the records in the range, where they are known. */
+  readonly baseOffset?: number;
+  readonly lastOffset?: number;
   readonly reason: string;
 }
 
@@ -91,5 +94,19 @@ export function damageOf(state: LogState): DamageReport[] {
 }
 
 export function damageReports(segmentBaseOffset: number, damaged: readonly DamagedRange[]): DamageReport[] {
-  return damaged.map(({ from, to, reason }) => ({ segmentBaseOffset, position: from, endPosition: to, reason }));
+  return damaged.map((range) => {
+    const { from, to, reason } = range;
+    return { segmentBaseOffset, position: from, endPosition: to, ...offsetsOf(range), reason };
+  });
+}
+
+/** First and last offset of what lies in the range, as far as they are known. */
+export function offsetsOf({ startOffset, endOffset }: Pick<DamagedRange, 'startOffset' | 'endOffset'>): {
+  readonly baseOffset?: number;
+  readonly lastOffset?: number;
+} {
+  return {
+    ...(startOffset !== undefined && { baseOffset: startOffset }),
+    ...(endOffset !== undefined && { lastOffset: endOffset - 1 }),
+  };
 }

@@ -108,7 +108,7 @@ class Verification {
       const { at } = scan;
       if (at.position === limit) {
         if (limit < this.#length || at.offset === segment.end) return at;
-        return this.#damage(start.position, { position: limit, offset: segment.end }, 'its batches end too early');
+        return this.#damage(start, { position: limit, offset: segment.end }, 'its batches end too early');
       }
       why = faultText(scan.end);
     } catch (error) {
@@ -120,7 +120,7 @@ class Verification {
     const from = this.#reached;
     // The batch before has too high an epoch: that is known, and this one need not follow it.
     if (from.position > start.position && this.#damaged.at(-1)?.to === from.position) return from;
-    return this.#damage(from.position, await this.#nextBoundary(from), why);
+    return this.#damage(from, await this.#nextBoundary(from), why);
   }
 
   #visit = (
@@ -143,12 +143,13 @@ class Verification {
     const isRight = expected === undefined ? epoch <= (epochAt(this.#segment.end - 1) ?? epoch) : epoch === expected;
     if (isRight) return;
     const reason = `a batch has epoch ${epoch} where the log has ${expected === undefined ? 'an earlier one' : `epoch ${expected}`}`;
-    this.#damage(position, { position: position + size, offset: lastOffset + 1 }, reason);
+    this.#damage({ position, offset: baseOffset }, { position: position + size, offset: lastOffset + 1 }, reason);
   };
 
-  #damage(from: number, to: Boundary, reason: string): Boundary {
+  #damage(from: Boundary, to: Boundary, reason: string): Boundary {
+    const startOffset = from.offset >= 0 ? { startOffset: from.offset } : {};
     const endOffset = to.offset >= 0 ? { endOffset: to.offset } : {};
-    this.#damaged.push({ from, to: to.position, reason, ...endOffset });
+    this.#damaged.push({ from: from.position, to: to.position, reason, ...startOffset, ...endOffset });
     return to;
   }
 
@@ -211,7 +212,11 @@ class Verification {
     if (seal !== undefined && sameSeal(seal, found)) return 'right';
     if (seal?.length === found.length && segment.sealed) {
       const whole = { position: this.#length, offset: segment.end };
-      this.#damage(0, whole, 'its batches check out one by one, but they are not those that were sealed');
+      this.#damage(
+        { position: 0, offset: segment.base },
+        whole,
+        'its batches check out one by one, but they are not those that were sealed',
+      );
       return 'none';
     }
     // What has not been sealed yet is left to the next checkpoint.

@@ -34,6 +34,8 @@ export interface DamagedRange {
   readonly from: number;
   readonly to: number;
   readonly reason: string;
+  /** Offset of the batch that began at `from`, if that is known. */
+  readonly startOffset?: number;
   /** Offset of the batch at `to`, if that is known: a search for what lies behind goes on there. */
   readonly endOffset?: number;
 }

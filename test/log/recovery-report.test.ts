@@ -127,6 +127,8 @@ test('a damaged range is reported from where to where', async () => {
       segmentBaseOffset: 0,
       position: second,
       endPosition: lengthOf(bytes),
+      baseOffset: 1,
+      lastOffset: recovery.durableMark!.offset - 1,
       reason: expect.stringContaining('CRC32C'),
     },
   ]);

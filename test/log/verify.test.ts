@@ -112,6 +112,8 @@ test.each([
       segmentBaseOffset: base,
       position: 20 * size,
       endPosition: expect.any(Number),
+      baseOffset: base + 20,
+      lastOffset: base + 20,
       reason: expect.stringContaining(reason),
     },
   ]);
