@@ -1,6 +1,7 @@
 #include "background.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <utility>
 
@@ -37,6 +38,11 @@ void Background::stop() {
 
 void Background::run() {
   pthread_setname_np(pthread_self(), name_);
+  if (manner_ == Manner::patient) {
+    // Else a job posted by the event loop may begin by taking the loop's core. Where it is refused, nothing else changes.
+    const sched_param none{};
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+  }
   std::vector<Job> batch;
   for (;;) {
     {

@@ -17,8 +17,13 @@ class Background {
  public:
   using Job = std::function<void()>;
 
+  enum class Manner {
+    patient,  // runs when a core is free or its turn has come; waking up, it takes no core from a thread that runs
+    prompt,   // somebody waits for the result
+  };
+
   // `name`: of the thread, at most 15 characters.
-  explicit Background(const char* name) : name_(name) {}
+  explicit Background(const char* name, Manner manner = Manner::patient) : name_(name), manner_(manner) {}
   ~Background() { stop(); }
 
   // The thread starts with the first job. Jobs posted after `stop` are dropped.
@@ -35,6 +40,7 @@ class Background {
   void run();
 
   const char* const name_;
+  const Manner manner_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<Job> jobs_;

@@ -116,6 +116,9 @@ class Journal {
     uint64_t bytes = 0;
   };
 
+  // Under the mutex.
+  void note_arrival() { arrivals_.fetch_add(1, std::memory_order_relaxed); }
+
   // Journal thread.
   void run();
   std::optional<Failure> open_first_file();
@@ -164,7 +167,7 @@ class Journal {
   AsyncMark queue_async_;
   AsyncMark taken_async_;  // of what was taken over and is not durable
   uint64_t submitted_ticket_ = 0;
-  std::atomic<uint64_t> arrived_{0};  // the same, to be looked at without the mutex
+  std::atomic<uint64_t> arrivals_{0};  // of records, flushes and the end, to be looked at without the mutex
   uint64_t sync_ticket_ = 0;  // everything up to it is to be synced
   uint64_t durable_ticket_ = 0;
   uint64_t durable_payload_bytes_ = 0;

@@ -87,7 +87,7 @@ class Store : public std::enable_shared_from_this<Store> {
   DirectoryLock lock_;
   Background background_{"varve-sync"};
   Background preparer_{"varve-prepare"};
-  Background reader_{"varve-read"};
+  Background reader_{"varve-read", Background::Manner::prompt};
   Background journal_filer_{"varve-journal-f"};
   std::unique_ptr<Journal> journal_;
   napi_ref progress_ = nullptr;
