@@ -162,11 +162,10 @@ std::optional<Failure> Journal::open_first_file() {
   header.start_lsn = lsn_;
   header.directory_id = config_.directory_id;
   header.previous_checksum = checksum_;
-  const auto block = std::make_unique<uint8_t[]>(kJournalBlockBytes);
-  encode_file_header(header, block.get());
-  iovec piece{block.get(), kJournalBlockBytes};
+  uint8_t* const block = block_.reserve(kJournalBlockBytes);
+  encode_file_header(header, block);
   if (health_->failed()) return health_->failure();
-  if (const int error = write_all(file_.file, &piece, 1, 0); error != 0) {
+  if (const int error = write_blocks(file_.file, block, kJournalBlockBytes, 0); error != 0) {
     return final_failure("write", file_.path, error);
   }
   if (const int error = sync_data(file_.file); error != 0) return final_failure("fdatasync", file_.path, error);
@@ -434,18 +433,17 @@ std::optional<Failure> Journal::write_sealed() {
   const GroupPlace place{file_.number, lsn_, durable_lsn_, checksum_, file_is_fresh_};
   if (auto failure = group_.seal(place)) return failure;
   const uint64_t from = file_is_fresh_ ? 0 : file_position_;
-  const auto pieces = group_.pieces();
-  if (const int error = write_all(file_.file, pieces.data(), pieces.size(), from); error != 0) {
+  const auto bytes = group_.bytes();
+  if (const int error = write_blocks(file_.file, bytes.data(), bytes.size(), from); error != 0) {
     return final_failure("write", file_.path, error);
   }
-  if (auto failure = group_.unreadable()) return failure;
   const uint64_t padded = group_.padded_bytes();
   // A group that makes the file longer makes room for its end as well.
   const uint64_t end_at = file_position_ + padded;
   if (end_at + kJournalBlockBytes > file_.bytes) {
-    static const std::array<uint8_t, kJournalBlockBytes> kZeros{};
-    iovec zeros{const_cast<uint8_t*>(kZeros.data()), kZeros.size()};
-    if (const int error = write_all(file_.file, &zeros, 1, end_at); error != 0) {
+    uint8_t* const zeros = block_.reserve(kJournalBlockBytes);
+    std::fill_n(zeros, kJournalBlockBytes, uint8_t{0});
+    if (const int error = write_blocks(file_.file, zeros, kJournalBlockBytes, end_at); error != 0) {
       return final_failure("write", file_.path, error);
     }
     file_.bytes = end_at + kJournalBlockBytes;
@@ -492,10 +490,9 @@ std::optional<Failure> Journal::end_left_file() {
   LeftFile& left = *left_;
   if (health_->failed()) return health_->failure();
   left.end.durable_lsn = lsn_;
-  const auto block = std::make_unique<uint8_t[]>(kJournalBlockBytes);
-  encode_file_end(left.end, config_.directory_id, block.get());
-  iovec piece{block.get(), kJournalBlockBytes};
-  if (const int error = write_all(left.file.file, &piece, 1, left.position); error != 0) {
+  uint8_t* const block = block_.reserve(kJournalBlockBytes);
+  encode_file_end(left.end, config_.directory_id, block);
+  if (const int error = write_blocks(left.file.file, block, kJournalBlockBytes, left.position); error != 0) {
     return final_failure("write", left.file.path, error);
   }
   const auto began = Clock::now();

@@ -1,5 +1,5 @@
 // The journal's writer: one thread that turns the stream of records of a whole data directory into groups, each one
-// gathered write and (when something in it asks for it) one fdatasync. docs: journal_format.h for the bytes.
+// write of whole blocks and (when something in it asks for it) one fdatasync. docs: journal_format.h for the bytes.
 //
 // Order. Records become durable in the order they were submitted, whatever their flush mode; a ticket counts them.
 //
@@ -32,6 +32,7 @@
 #include <thread>
 #include <vector>
 
+#include "aligned_buffer.h"
 #include "background.h"
 #include "direct_flush.h"
 #include "failure.h"
@@ -184,6 +185,7 @@ class Journal {
   uint64_t journal_ticket_ = 0; // records up to it go into the journal whatever their size
   std::vector<LogIdentity> known_logs_;
   JournalGroup group_;
+  AlignedBuffer block_;
   JournalFile file_;
   uint64_t file_position_ = 0;
   bool may_linger_ = false;

@@ -240,6 +240,7 @@ std::optional<Failure> JournalFiles::fill(JournalFile& file, bool created) {
     return system_failure("preparation", file.path, error);
   }
   file.bytes = std::max(present, file_bytes_);
+  write_past_cache(file.file);
   return std::nullopt;
 }
 

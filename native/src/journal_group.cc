@@ -1,7 +1,5 @@
 #include "journal_group.h"
 
-#include <limits.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -11,19 +9,37 @@
 namespace varve {
 namespace {
 
-// A piece of a gathered write costs about as much as copying this much.
-constexpr uint64_t kCopyBelowBytes = 4096;
-// A few pieces more than one gathered write takes: then as many payloads of up to this size are copied.
-constexpr uint64_t kCopyToFitBytes = 64 << 10;
-constexpr size_t kCopyToFit = 64;
-
-constexpr uint8_t kPadding[kJournalBlockBytes] = {};
+// Copied and hashed in pieces of this size, so that hashing finds them in the nearest cache.
+constexpr uint64_t kPieceBytes = 16 << 10;
+// Payloads of many partitions lie in as many mappings, far from each other: that many of them are on their way at once.
+constexpr size_t kPrefetchAhead = 8;
+constexpr size_t kCacheLineBytes = 64;
+constexpr size_t kPrefetchBytes = 4 * kCacheLineBytes;
 
 const uint8_t* payload_of(const PendingRecord& record) {
   return record.segment ? record.segment->base() + record.position : record.payload.get();
 }
 
-JournalRecordHeader header_of(const PendingRecord& record, const LogIdentity& identity) {
+void prefetch(const PendingRecord& record) {
+  const uint8_t* const payload = payload_of(record);
+  const uint64_t bytes = std::min<uint64_t>(record.length, kPrefetchBytes);
+  for (uint64_t at = 0; at < bytes; at += kCacheLineBytes) __builtin_prefetch(payload + at);
+}
+
+uint32_t copy(const uint8_t* from, uint64_t length, uint8_t* to, uint32_t checksum) {
+  while (length > 0) {
+    const uint64_t piece = std::min(length, kPieceBytes);
+    std::memcpy(to, from, piece);
+    checksum = crc32c(to, piece, checksum);
+    from += piece;
+    to += piece;
+    length -= piece;
+  }
+  return checksum;
+}
+
+// Writes a record's header, and its payload behind it.
+JournalRecordHeader stage(const PendingRecord& record, const LogIdentity& identity, uint8_t* to) {
   JournalRecordHeader header;
   header.length = static_cast<uint32_t>(sizeof header + record.length);
   header.type = record.type;
@@ -37,7 +53,8 @@ JournalRecordHeader header_of(const PendingRecord& record, const LogIdentity& id
   header.epoch = record.epoch;
   constexpr size_t kAfterCrc = sizeof header.crc;
   header.crc = crc32c(reinterpret_cast<const uint8_t*>(&header) + kAfterCrc, sizeof header - kAfterCrc);
-  header.crc = crc32c(payload_of(record), record.length, header.crc);
+  header.crc = copy(payload_of(record), record.length, to + sizeof header, header.crc);
+  std::memcpy(to, &header, sizeof header);
   return header;
 }
 
@@ -83,47 +100,10 @@ void JournalGroup::add(PendingRecord&& record, const LogIdentity& identity) {
   records_.push_back({std::move(record), identity});
 }
 
-void JournalGroup::append_piece(const uint8_t* data, size_t length) {
-  if (length == 0) return;
-  if (!pieces_.empty()) {
-    iovec& last = pieces_.back();
-    if (static_cast<const uint8_t*>(last.iov_base) + last.iov_len == data) {
-      last.iov_len += length;
-      return;
-    }
-  }
-  pieces_.push_back({const_cast<uint8_t*>(data), length});
-}
-
-// Returns the bytes that are to be staged: headers, and the payloads that are copied.
-size_t JournalGroup::choose_copied() {
-  size_t staged = kJournalBlockBytes + sizeof(JournalGroupHeader) + records_.size() * sizeof(JournalRecordHeader);
-  // What is staged between two payloads is one piece; the padding is another.
-  size_t pieces = 2;
-  for (Member& member : records_) {
-    member.copied = member.record.length < kCopyBelowBytes;
-    if (member.copied) {
-      staged += member.record.length;
-    } else {
-      pieces += 2;
-    }
-  }
-  if (pieces > IOV_MAX && pieces <= IOV_MAX + 2 * kCopyToFit) {
-    for (auto member = records_.rbegin(); member != records_.rend() && pieces > IOV_MAX; ++member) {
-      if (member->copied || member->record.length > kCopyToFitBytes) continue;
-      member->copied = true;
-      staged += member->record.length;
-      pieces -= 2;
-    }
-  }
-  return staged;
-}
-
 std::optional<Failure> JournalGroup::seal(const GroupPlace& place) {
-  const size_t staged = choose_copied();
-  if (staging_.size() < staged) staging_.resize(staged);
-  pieces_.clear();
-  uint8_t* next = staging_.data();
+  staged_bytes_ = (place.with_file_header ? kJournalBlockBytes : 0) + padded_bytes();
+  uint8_t* next = staging_.reserve(staged_bytes_);
+  uint8_t* const end = next + staged_bytes_;
 
   if (place.with_file_header) {
     JournalFileHeader header;
@@ -132,7 +112,6 @@ std::optional<Failure> JournalGroup::seal(const GroupPlace& place) {
     header.directory_id = directory_id_;
     header.previous_checksum = place.previous_checksum;
     encode_file_header(header, next);
-    append_piece(next, kJournalBlockBytes);
     next += kJournalBlockBytes;
   }
 
@@ -145,28 +124,19 @@ std::optional<Failure> JournalGroup::seal(const GroupPlace& place) {
   group.previous_checksum = place.previous_checksum;
   uint8_t* const group_at = next;
   next += sizeof group;
-  append_piece(group_at, sizeof group);
   uint32_t checksum = crc32c(&group, offsetof(JournalGroupHeader, checksum),
                              group_seed(directory_id_, place.file_number, place.lsn));
 
-  for (const Member& member : records_) {
-    const JournalRecordHeader header = header_of(member.record, member.identity);
+  for (size_t i = 0; i < records_.size(); i++) {
+    if (i + kPrefetchAhead < records_.size()) prefetch(records_[i + kPrefetchAhead].record);
+    const Member& member = records_[i];
+    const JournalRecordHeader header = stage(member.record, member.identity, next);
     checksum = crc32c(&header, sizeof header, checksum);
-    std::memcpy(next, &header, sizeof header);
-    append_piece(next, sizeof header);
-    next += sizeof header;
-    const uint8_t* payload = payload_of(member.record);
-    if (member.copied) {
-      if (member.record.length > 0) std::memcpy(next, payload, member.record.length);
-      append_piece(next, member.record.length);
-      next += member.record.length;
-    } else {
-      append_piece(payload, member.record.length);
-    }
+    next += sizeof header + member.record.length;
   }
   group.checksum = checksum;
   std::memcpy(group_at, &group, sizeof group);
-  append_piece(kPadding, padded_bytes() - content_bytes_);
+  std::memset(next, 0, static_cast<size_t>(end - next));
   checksum_ = checksum;
   return unreadable();
 }
@@ -181,7 +151,6 @@ std::optional<Failure> JournalGroup::unreadable() const {
 
 void JournalGroup::clear() {
   records_.clear();
-  pieces_.clear();
   content_bytes_ = sizeof(JournalGroupHeader);
   barrier_ = 0;
   group_++;

@@ -1,9 +1,7 @@
-// Gathers pending records into one journal group: joins what belongs together, encodes headers and checksums, and hands
-// out the pieces for one gathered write. Large payloads stay where they are (in the segments' mappings); small ones are
-// copied beside the headers, so that the number of pieces stays small.
+// Gathers pending records into one journal group: joins what belongs together, copies headers and payloads behind each
+// other and makes the checksums on the way, and hands out whole blocks for one write past the page cache. The checksums are
+// of the copy: of what is written.
 #pragma once
-
-#include <sys/uio.h>
 
 #include <cstdint>
 #include <memory>
@@ -11,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "aligned_buffer.h"
 #include "failure.h"
 #include "journal_format.h"
 #include "mapped_segment.h"
@@ -67,12 +66,10 @@ class JournalGroup {
   // become part of it, unless another kind of record came between: replay then meets fewer, larger records.
   void add(PendingRecord&& record, const LogIdentity& identity);
 
-  // Encodes the group. The pieces stay valid until `clear`; the caller may alter them.
+  // Encodes the group. Fails when a page of a segment that it takes bytes from could not be read: zeros may stand in for it.
   std::optional<Failure> seal(const GroupPlace& place);
-  // Set once a page of a segment that the group takes bytes from could not be read: zeros may stand in for it. Sealing asks;
-  // ask again when the pieces were written, since only then were all of them read.
-  std::optional<Failure> unreadable() const;
-  std::span<iovec> pieces() { return pieces_; }
+  // Whole blocks, at an address fit for O_DIRECT; valid until the next `seal`.
+  std::span<uint8_t> bytes() { return {staging_.data(), staged_bytes_}; }
   uint32_t checksum() const { return checksum_; }
 
   void clear();
@@ -81,7 +78,6 @@ class JournalGroup {
   struct Member {
     PendingRecord record;
     LogIdentity identity;
-    bool copied = false;
   };
   // The group's last stored record of a log.
   struct Tail {
@@ -90,8 +86,7 @@ class JournalGroup {
   };
 
   Member* joinable(const PendingRecord& record);
-  size_t choose_copied();
-  void append_piece(const uint8_t* data, size_t length);
+  std::optional<Failure> unreadable() const;
 
   const Identity directory_id_;
   const uint64_t max_bytes_;
@@ -100,8 +95,8 @@ class JournalGroup {
   std::vector<Tail> tails_;  // by log
   uint64_t group_ = 1;
   size_t barrier_ = 0;  // records before it take nothing more
-  std::vector<uint8_t> staging_;
-  std::vector<iovec> pieces_;
+  AlignedBuffer staging_;
+  size_t staged_bytes_ = 0;
   uint32_t checksum_ = 0;
 };
 

@@ -99,6 +99,22 @@ int write_all(const FileDescriptor& file, iovec* pieces, size_t count, uint64_t 
   return 0;
 }
 
+void write_past_cache(const FileDescriptor& file) {
+  if (file.trace() != nullptr) return;
+  const int flags = ::fcntl(file.get(), F_GETFL);
+  if (flags >= 0) (void)::fcntl(file.get(), F_SETFL, flags | O_DIRECT);
+}
+
+int write_blocks(const FileDescriptor& file, uint8_t* blocks, size_t length, uint64_t position) {
+  iovec piece{blocks, length};
+  const int error = write_all(file, &piece, 1, position);
+  if (error != EINVAL) return error;
+  const int flags = ::fcntl(file.get(), F_GETFL);
+  if (flags < 0 || (flags & O_DIRECT) == 0 || ::fcntl(file.get(), F_SETFL, flags & ~O_DIRECT) != 0) return error;
+  piece = {blocks, length};
+  return write_all(file, &piece, 1, position);
+}
+
 int write_zeros(const FileDescriptor& file, uint64_t from, uint64_t to, const PieceWritten& written) {
   if (from >= to) return 0;
   const auto zeros = std::make_unique<char[]>(kZeroPieceBytes);

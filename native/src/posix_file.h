@@ -54,6 +54,12 @@ int file_size(const FileDescriptor& file, uint64_t& out);
 int truncate_file(const FileDescriptor& file, uint64_t size);
 // Writes all of the pieces (which it alters) at `position`, in as few calls as the system allows.
 int write_all(const FileDescriptor& file, iovec* pieces, size_t count, uint64_t position);
+// From now on writes pass the page cache (O_DIRECT), if the file system can do that: `write_blocks` only. Not where writes
+// are traced, since a fault may ask for a part of one.
+void write_past_cache(const FileDescriptor& file);
+// Writes whole blocks (AlignedBuffer) at a multiple of the block size. Where such writes turn out to need another alignment,
+// the file goes back to the page cache.
+int write_blocks(const FileDescriptor& file, uint8_t* blocks, size_t length, uint64_t position);
 // Writes zeros into [from, to), in pieces of at most 1 MiB. `written(from, length)` is called after each piece; an error
 // number that it returns ends the writing.
 using PieceWritten = std::function<int(uint64_t from, uint64_t length)>;
