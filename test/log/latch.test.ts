@@ -57,8 +57,20 @@ function syncsAfterFault(events: readonly TraceEvent[]): string[] {
   });
 }
 
+const MEETINGS_MAX = 3;
+
+/**
+ * One sync, of another file, by another of the addon's threads: it had asked whether it may before the failure was told.
+ * What it syncs is as durable as it says. Met by chance, so then the run is made again; a thread that does not ask is met
+ * every time.
+ */
+function isUnderWay(failed: string, later: readonly string[]): boolean {
+  return later.length === 1 && NATIVE.test(later[0]!) && NATIVE.test(failed) && later[0] !== failed;
+}
+
 /** Makes each sync of the workload in turn fail; adds what they were syncs of. */
 async function failEachSync(failed: Set<string>): Promise<void> {
+  let meetings = 0;
   for (let call = 1; ; call++) {
     const trace = new Trace();
     const store = await openStore(temporaryDirectory(), { ...OPTIONS, trace });
@@ -77,7 +89,13 @@ async function failEachSync(failed: Set<string>): Promise<void> {
     expect(outcome, path).toBeInstanceOf(VarveError);
     expect(outcome, path).toMatchObject({ code: 'DISK_FAILED' });
     await store.close().catch(() => {});
-    expect(syncsAfterFault([...events, ...trace.take()]), `sync ${call}, of ${path}`).toEqual([]);
+    const later = syncsAfterFault([...events, ...trace.take()]);
+    if (isUnderWay(path, later) && ++meetings < MEETINGS_MAX) {
+      call--;
+      continue;
+    }
+    meetings = 0;
+    expect(later, `sync ${call}, of ${path}`).toEqual([]);
   }
 }
 
@@ -96,11 +114,13 @@ test('a sync that fails while the journal makes its next file ahead of need fail
   });
   const log = await store.openLog('t', 0);
   trace.fail({ error: 'EIO', call: 1, kinds: ['sync-begin'], path: '00000000000000000002.wal' });
-  await log.append([{ value: 'x'.repeat(100_000) }]);
+  // Its own sync, of another file, may be over before, or not be made any more.
+  const appended = await log.append([{ value: 'x'.repeat(100_000) }]).catch((error: unknown) => error);
+  if (appended instanceof Error) expect(appended).toMatchObject({ code: 'DISK_FAILED' });
   expect(await failure).toMatchObject({
     code: 'DISK_FAILED',
     message: expect.stringContaining('00000000000000000002.wal'),
   });
   await expect(log.append([{ value: 'y' }])).rejects.toMatchObject({ code: 'DISK_FAILED' });
-  await store.close();
+  await store.close().catch(() => {});
 });
