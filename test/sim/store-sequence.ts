@@ -95,6 +95,7 @@ class StoreSequence {
       segmentBytes: MIB,
       indexIntervalBytes: random.pick([64, 500, 4096]),
       replicated: random.chance(0.6),
+      cleanup: random.pick(['delete', 'compact', 'compact'] as const),
     }));
   }
 
