@@ -15,10 +15,16 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { clusterMutants } from '../test/mutants/cluster-mutants.mjs';
+import { raftMutants } from '../test/mutants/raft-mutants.mjs';
 import { storeMutants } from '../test/mutants/store-mutants.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const UNIT_TESTS = ['disk', 'index', 'journal', 'log', 'record', 'segment'].map((folder) => `test/${folder}/`);
+/** The ordinary tests of what a mutant changes: no simulation, no crash images. */
+const UNIT_TESTS = {
+  store: ['disk', 'index', 'journal', 'log', 'record', 'segment'].map((folder) => `test/${folder}/`),
+  raft: ['test/raft/', '--exclude', 'test/raft/simulation.test.ts'],
+  cluster: ['test/cluster/', 'test/client/'],
+};
 const RUN_MS = 15 * 60_000;
 
 function fail(message, code) {
@@ -72,12 +78,20 @@ function verdictOf({ status, output }) {
   return /\bTests\s+.*\d+ failed/.test(output) ? 'killed' : 'BROKEN';
 }
 
-function firstFailure(output) {
-  return /(?:FAIL|×)\s+(.*)/.exec(output)?.[1]?.trim() ?? '';
+/** The test that failed; of a simulation what stopped it, and the line that plants the bug again and replays the seed. */
+function firstFailure(output, name) {
+  const test = /(?:FAIL|×)\s+(.*)/.exec(output)?.[1]?.trim() ?? '';
+  const [, seed, why] = /seed \d+ failed; replay: (\w+_SEED=\d+).*\n(.*)/.exec(output) ?? [];
+  return seed === undefined ? test : `${why.slice(0, 200)}\n          ${seed} npm run mutants -- --only ${name}`;
+}
+
+function unitTestsOf({ file }) {
+  if (file.startsWith('src/raft/')) return UNIT_TESTS.raft;
+  return file.startsWith('src/cluster/') ? UNIT_TESTS.cluster : UNIT_TESTS.store;
 }
 
 const { values } = parseArgs({ options: { only: { type: 'string' }, unit: { type: 'boolean', default: false } } });
-const allMutants = [...storeMutants, ...clusterMutants];
+const allMutants = [...storeMutants, ...clusterMutants, ...raftMutants];
 const names = values.only?.split(',');
 const unknown = names?.find((name) => !allMutants.some((mutant) => mutant.name === name));
 if (unknown !== undefined)
@@ -109,13 +123,13 @@ for (const mutant of chosen) {
     const verdict = verdictOf(result);
     let unit = '';
     if (values.unit) {
-      const passes = vitest(folder, { files: UNIT_TESTS }).status === 0;
+      const passes = vitest(folder, { files: unitTestsOf(mutant) }).status === 0;
       if (passes) passUnit++;
       unit = passes ? ', passes the ordinary tests' : ', found by the ordinary tests as well';
     }
     if (!verdict.startsWith('killed')) survivors++;
     console.log(`${verdict.padEnd(9)} ${mutant.name}: ${mutant.says}${unit}`);
-    console.log(`          by ${firstFailure(result.output) || mutant.killer.files.join(' ')}`);
+    console.log(`          by ${firstFailure(result.output, mutant.name) || mutant.killer.files.join(' ')}`);
     if (verdict === 'BROKEN') console.log(result.output.slice(-2000));
   } finally {
     rmSync(folder, { recursive: true, force: true });
