@@ -387,10 +387,12 @@ function cursors(log: Log): unknown {
 
 /** What must be the same once the threads have done their work. */
 function stateOf({ store, logs, failure }: Side): string {
-  const { journal, openLogs, pendingBytes, pendingRecords, checkpoints } = store.stats();
+  const { journal, openLogs, pendingBytes, pendingRecords, checkpoints, compaction } = store.stats();
   const { syncLatencyBuckets: _, syncMsTotal: __, ...counts } = journal;
   const durable = [...logs.values()].map((log) => [log.durable, log.written, log.highWatermark]);
-  return JSON.stringify({ counts, openLogs, pendingBytes, pendingRecords, checkpoints, durable, failure });
+  // A checkpoint begins a pass in the background, and a close would cut it short.
+  const { passes } = compaction;
+  return JSON.stringify({ counts, openLogs, pendingBytes, pendingRecords, checkpoints, passes, durable, failure });
 }
 
 function batchesIn(view: Buffer): string[] {
