@@ -21,6 +21,7 @@ import {
   maxTimestampAt,
 } from '../record/record-batch.js';
 import { encodeMarker, type TransactionResult } from '../record/transaction-marker.js';
+import { checkStructure } from '../record/validate-batch.js';
 import type { Segment } from '../segment/segment.js';
 import {
   checkEpoch,
@@ -94,10 +95,15 @@ export class LogAppender {
     return this.#produce(copy, 0, copy.length, epoch);
   }
 
-  /** A batch that was built here: however much waits for the disk, its turn has come. */
+  /**
+   * A batch that was built here a moment ago, of records whose keys were checked: its CRC is not computed again. However
+   * much waits for the disk, its turn has come.
+   */
   appendBuilt(batch: Buffer): AppendedRange {
     this.#gate.checkAccepting();
-    return this.#produce(batch, 0, batch.length, this.#currentEpoch);
+    this.#gate.checkSpace();
+    checkStructure(batch, 0, batch.length, this.#maxBatchBytes);
+    return this.#stampAndStore(batch, 0, batch.length, this.#currentEpoch);
   }
 
   /** @see Log.appendControl */
@@ -193,8 +199,12 @@ export class LogAppender {
       const duplicate = this.#producers.check(bytes, start, end, this.#name);
       if (duplicate !== undefined) return duplicate;
     }
-    const baseOffset = this.#cursors.end;
     if (this.#compacted) checkKeys(bytes, start, end, this.#name);
+    return this.#stampAndStore(bytes, start, end, epoch);
+  }
+
+  #stampAndStore(bytes: Buffer, start: number, end: number, epoch: number): AppendedRange {
+    const baseOffset = this.#cursors.end;
     const endOffset = stampProduced(bytes, start, end, baseOffset, epoch);
     this.#store(bytes, start, end, endOffset, this.#flush);
     return { baseOffset, lastOffset: endOffset - 1 };

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { ControlKind, type Log } from '../../src/log/log.js';
 import { openStore, type Store } from '../../src/log/store.js';
@@ -66,6 +67,20 @@ test('producers cannot write control batches, and batches have a largest size', 
   expect(log.appendReplicated(large, 0, large.length, 1)).toEqual({ baseOffset: 0, lastOffset: 0 });
   await store.close();
 });
+
+test.each(['none', 'gzip'] as const)(
+  'records that make too large a batch are refused, compression %s',
+  async (compression) => {
+    const store = await openEmpty();
+    const log = await store.openLog('t', 0, { maxBatchBytes: 2048 });
+    // Nothing compresses it.
+    const noise = Buffer.concat(Array.from({ length: 100 }, (_, i) => createHash('sha256').update(`${i}`).digest()));
+    await expect(log.append([{ value: noise }], { compression })).rejects.toMatchObject({ code: 'BATCH_TOO_LARGE' });
+    expect(log.end).toBe(0);
+    expect(await log.append([{ value: 'small' }], { compression })).toEqual({ baseOffset: 0, lastOffset: 0 });
+    await store.close();
+  },
+);
 
 test('replicated batches must join on, and their epochs neither go back nor exceed the term', async () => {
   const store = await openEmpty();
