@@ -4,8 +4,9 @@
  * Consumers see what lies below the high watermark; such bytes never change. Only replication reads above it.
  * A long poll waits for the high watermark to move, never by polling.
  */
-import type { SegmentFile } from '../disk/disk.js';
+
 import { crc32c } from '../disk/addon.js';
+import type { SegmentFile } from '../disk/disk.js';
 import type { Environment, Timer } from '../environment.js';
 import { VarveError } from '../errors.js';
 import { decodeBatchAsync } from '../record/decode.js';
@@ -81,8 +82,7 @@ export class LogReader {
   }
 
   viewsFrom(offset: number, maxBytes: number, limit: ReadLimit): ReadViewsResult {
-    // Replication also sends what readers do not see any more.
-    this.#checkRange(offset, limit === 'end' ? this.#log.physicalStart : this.#log.start);
+    this.#checkRange(offset, this.#startOf(limit));
     const log = this.#log;
     this.#locator.extend(offset, maxBytes, this.#limitOf(limit));
     return {
@@ -94,8 +94,7 @@ export class LogReader {
 
   /** Undefined: what `viewsFrom` would look at is in memory. */
   warm(offset: number, maxBytes: number, limit: ReadLimit): Promise<void> | undefined {
-    const { start, end } = this.#log;
-    if (!(offset >= start && offset <= end)) return undefined;
+    if (!(offset >= this.#startOf(limit) && offset <= this.#log.end)) return undefined;
     return this.#locator.warm(offset, maxBytes, this.#limitOf(limit));
   }
 
@@ -312,6 +311,11 @@ export class LogReader {
   #limitOf(limit: ReadLimit): number {
     const log = this.#log;
     return limit === 'committed' ? log.highWatermark : limit === 'end' ? log.end : log.lastStableOffset;
+  }
+
+  /** Replication also sends what readers do not see any more. */
+  #startOf(limit: ReadLimit): number {
+    return limit === 'end' ? this.#log.physicalStart : this.#log.start;
   }
 
   #checkRange(offset: number, start: number): void {
