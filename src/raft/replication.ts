@@ -113,7 +113,8 @@ export class Replication {
     const { log, term, configurations } = this.#host;
     const highWatermark = this.#host.highWatermark();
     let end = this.#reached((voter) => (voter === 'self' ? own.counted : voter.counted));
-    if (this.#options.countBy === 'written') {
+    // Durable cursors matter only while a configuration is uncommitted, which is seldom.
+    if (this.#options.countBy === 'written' && configurations.firstFrom(highWatermark) !== undefined) {
       const durable = this.#reached((voter) => (voter === 'self' ? own.durable : voter.countedDurable));
       const waiting = configurations.firstFrom(Math.max(highWatermark, durable));
       if (waiting !== undefined) end = Math.min(end, waiting.offset);
