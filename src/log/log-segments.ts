@@ -205,11 +205,6 @@ export class LogSegments {
     if (this.list.active.length > 0) this.#roll(generation);
   }
 
-  /** Path of a file of the log. */
-  path(name: SegmentName): string {
-    return this.#path(name);
-  }
-
   /**
    * Puts a compacted segment, whose files are durable, in the place of those it was made from, which are set aside.
    * @returns by how much the segments behind it moved
@@ -300,7 +295,7 @@ export class LogSegments {
   }
 
   #createFile(name: SegmentName): SegmentFile {
-    const path = this.#path(name);
+    const path = this.path(name);
     const created = this.#disk.createSegment(path, { reserveBytes: this.#reserveBytes });
     this.#mapped.noteMapped(path);
     this.#names.add(logFileName(name));
@@ -343,7 +338,7 @@ export class LogSegments {
 
   /** @throws VarveError CORRUPT_LOG when the file is shorter than what was durable in it */
   async #checkFile(row: SegmentState): Promise<void> {
-    const path = this.#path(row);
+    const path = this.path(row);
     const size = (await this.#disk.fileSize(path)) ?? 0;
     if (size >= row.length) return;
     throw new VarveError(
@@ -353,12 +348,13 @@ export class LogSegments {
   }
 
   #segment(parts: Omit<SegmentParts, 'path' | 'source'>): Segment {
-    const segment = new Segment({ ...parts, path: this.#path(parts.name), source: this.#files });
+    const segment = new Segment({ ...parts, path: this.path(parts.name), source: this.#files });
     segment.prepareAt = PREPARE_FROM_BYTES;
     return segment;
   }
 
-  #path(name: SegmentName): string {
+  /** Path of a file of the log. */
+  path(name: SegmentName): string {
     return `${this.directory}/${logFileName(name)}`;
   }
 }
